@@ -1,0 +1,21 @@
+"""Errors that a user can mend: each carries one line that names the file or key and the way out."""
+
+
+class RefSegError(Exception):
+    """Bad input; the text is one line for the user, shown without a traceback by the tools."""
+
+
+class DataError(RefSegError):
+    """A data set, image, mask or annotation cannot be used."""
+
+
+class ConfigError(RefSegError):
+    """A config or an argument cannot be used."""
+
+
+class CheckpointError(RefSegError):
+    """A weights file cannot be used."""
+
+
+class TokenizerError(RefSegError):
+    """A tokenizer file or an expression cannot be used."""

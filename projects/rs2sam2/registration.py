@@ -1,0 +1,1 @@
+"""The one place where components enter mmseg's registries."""

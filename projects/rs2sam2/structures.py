@@ -1,0 +1,86 @@
+"""Typed structures between the stages; `docs/design.md` shows which stage returns which.
+
+B batch, L text tokens, S side of SAM2's view, D width of the union encoder, C width of SAM2's decoder (256).
+"""
+
+from typing import NamedTuple
+
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+
+class ReferringSample(NamedTuple):
+    """What the transforms hand over for one sentence, on the CPU; collated, every field is a list.
+
+    Attributes:
+        image: SAM2's view, (3, S, S) uint8 RGB.
+        union_image: the union encoder's view, (3, s, s) uint8 RGB.
+        token_ids: ids of the expression with `<s>` and `</s>`, (L,) int64, not padded.
+    """
+
+    image: Tensor
+    union_image: Tensor
+    token_ids: Tensor
+
+
+class ReferringBatch(NamedTuple):
+    """What the preprocessor hands to the model.
+
+    Attributes:
+        image: normalised view of SAM2, (B, 3, S, S).
+        union_image: normalised view of the union encoder, (B, 3, s, s).
+        token_ids: padded token ids, (B, L) int64.
+        text_mask: True where a token counts, (B, L) bool.
+    """
+
+    image: Tensor
+    union_image: Tensor
+    token_ids: Tensor
+    text_mask: Tensor
+
+
+class UnionFeatures(NamedTuple):
+    """Output of a union encoder: cls (B, 1, D), patches (B, N, D) row by row, text (B, L, D)."""
+
+    cls: Tensor
+    patches: Tensor
+    text: Tensor
+
+
+class TextState(NamedTuple):
+    """Text as fusion, head and loss read it: tokens (B, L, C), mask (B, L) bool, True = a token that counts."""
+
+    tokens: Tensor
+    mask: Tensor
+
+
+class Prompts(NamedTuple):
+    """Prompts for SAM2: sparse (B, n, C); pseudo_mask (B, 1, h, w) probabilities, None without a generator."""
+
+    sparse: Tensor
+    pseudo_mask: Tensor | None
+
+
+class MaskPrediction(NamedTuple):
+    """Output of the head.
+
+    Attributes:
+        mask_logits: log-odds of foreground, (B, 1, S/4, S/4).
+        iou: SAM2's IoU prediction in [0, 1], (B,).
+        presence_logits: SAM2's object score, a logit, (B,).
+        pseudo_mask: the generator's mask, (B, 1, h, w) probabilities, or None.
+    """
+
+    mask_logits: Tensor
+    iou: Tensor
+    presence_logits: Tensor
+    pseudo_mask: Tensor | None
+
+
+class RefSegDataSample(SegDataSample):
+    """A sentence, its mask and what was predicted for it.
+
+    mmseg's `SegDataSample` (`gt_sem_seg`, `seg_logits`, `pred_sem_seg`), plus `pseudo_mask` (PixelData) and the scalars
+    `pred_iou` and `presence`, which are None when their head was never trained. Meta: `sample_id`, `img_path`,
+    `expression`, `category`, `no_target`, `ori_shape`.
+    """
