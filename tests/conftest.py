@@ -1,0 +1,17 @@
+"""Shared fixtures."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get('RS2SAM2_SHARED', ROOT.parent / 'shared'))
+
+
+@pytest.fixture(scope='session')
+def shared() -> Path:
+    """Folder of real data and parity vectors; skips where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f'no shared data at {SHARED} (set RS2SAM2_SHARED)')
+    return SHARED
