@@ -1,0 +1,161 @@
+"""What the data sets of referring expressions share."""
+
+import os
+from collections.abc import Iterable
+from typing import ClassVar
+
+from mmengine.logging import print_log
+from mmseg.datasets import BaseSegDataset
+
+from rs2sam2.datasets.controls import CONTROLS
+from rs2sam2.errors import ConfigError, DataError
+
+SPLITS = ('train', 'val', 'test')
+
+
+class RefSegDataset(BaseSegDataset):
+    """One sample per sentence, with the habits of mmseg's `BaseSegDataset`.
+
+    A subclass reads its files in `read_samples`. Every sample carries `sample_id` (unique), `image_id` and `ann_id`
+    (which object), `img_path`, `expression`, `category` (or None), `no_target`, and its mask as `segmentation` with
+    `mask_size`, or as `seg_map_path` with `seg_threshold`.
+
+    Args:
+        split: 'train', 'val' or 'test'.
+        skip_ids: Ids of samples, or of images with all their samples, that are known to be unusable and left out.
+        control: A sanity control for evaluation, 'shuffled_expressions' or 'shuffled_images' (see `controls.py`);
+            applied to the whole split, before `filter_cfg` and `indices`.
+        filter_cfg: `dict(categories=(...))` keeps the samples of these categories.
+        **kwargs: Those of `BaseSegDataset` (`data_root`, `data_prefix`, `ann_file`, `pipeline`, `indices`, ...).
+
+    Raises:
+        ConfigError: An argument has no such value.
+        DataError: The data cannot be used: files missing or broken, an id twice, no sample left.
+    """
+
+    METAINFO: ClassVar[dict] = dict(classes=('background', 'referent'), palette=[[0, 0, 0], [230, 57, 70]])
+
+    def __init__(
+        self,
+        *,
+        split: str = 'train',
+        skip_ids: Iterable[str | int] = (),
+        control: str | None = None,
+        filter_cfg: dict | None = None,
+        **kwargs,
+    ) -> None:
+        if split not in SPLITS:
+            raise ConfigError(f'split={split!r} of {type(self).__name__}: there are {", ".join(SPLITS)}')
+        if control is not None and control not in CONTROLS:
+            raise ConfigError(f'control={control!r} of {type(self).__name__}: there are {", ".join(CONTROLS)}')
+        unknown = set(filter_cfg or ()) - {'categories'}
+        if unknown:
+            raise ConfigError(f'filter_cfg of {type(self).__name__} has {sorted(unknown)}; it knows only categories')
+        if isinstance(skip_ids, str):
+            raise ConfigError(f'skip_ids={skip_ids!r} of {type(self).__name__} is a text; give a list of ids')
+        self.split = split
+        self.skip_ids = frozenset(str(one) for one in skip_ids)
+        self.control = control
+        super().__init__(filter_cfg=filter_cfg, **kwargs)
+
+    def read_samples(self) -> tuple[list[dict], set[str]]:
+        """Read the files.
+
+        Returns:
+            The samples of this split without those that `skips` says to leave out, and all sample and image ids that
+            the files know (those of other splits too, where the same file holds them).
+        """
+        raise NotImplementedError
+
+    def skips(self, *ids: object) -> bool:
+        """Whether `skip_ids` names one of a sample's ids."""
+        return any(str(one) in self.skip_ids for one in ids)
+
+    def load_data_list(self) -> list[dict]:
+        """Read and check all samples of the split.
+
+        Returns:
+            The samples, with the control applied.
+
+        Raises:
+            DataError: See the class.
+        """
+        if self.data_root and not os.path.isdir(self.data_root):
+            raise DataError(f'data_root {self.data_root} is not a folder; set data_root to where the data set lies')
+        samples, known = self.read_samples()
+        unknown = sorted(self.skip_ids - known)
+        if unknown:
+            raise DataError(f'skip_ids names {_some(unknown)}, which {self.ann_file} does not have; correct skip_ids')
+        if not samples:
+            raise DataError(f'{self.ann_file} has no usable sample in split {self.split!r}; choose another split')
+        self._check_ids(samples)
+        self._check_files(samples)
+        if self.control:
+            CONTROLS[self.control](samples)
+        self._report(samples)
+        return samples
+
+    def filter_data(self) -> list[dict]:
+        """Keep what `filter_cfg` names.
+
+        Returns:
+            The samples that are left.
+
+        Raises:
+            DataError: None is left.
+        """
+        if not self.filter_cfg:
+            return self.data_list
+        wanted = set(self.filter_cfg['categories'])
+        kept = [sample for sample in self.data_list if sample['category'] in wanted]
+        if not kept:
+            raise DataError(f'no sample of {self.ann_file} is of the categories {sorted(wanted)} in filter_cfg')
+        return kept
+
+    def _check_ids(self, samples: list[dict]) -> None:
+        seen = set()
+        for sample in samples:
+            if sample['sample_id'] in seen:
+                raise DataError(f'{self.ann_file} has the id {sample["sample_id"]} twice; every sample needs its own')
+            seen.add(sample['sample_id'])
+            if not sample['expression'].strip():
+                raise DataError(
+                    f'{self.ann_file}: sample {sample["sample_id"]} has an empty expression; '
+                    'write one or list the sample in skip_ids'
+                )
+
+    def _check_files(self, samples: list[dict]) -> None:
+        listed: dict[str, set[str]] = {}
+        for key in ('img_path', 'seg_map_path'):
+            missing = []
+            for sample in samples:
+                if key not in sample:
+                    continue
+                folder, name = os.path.split(sample[key])
+                if folder not in listed:
+                    if not os.path.isdir(folder):
+                        raise DataError(f'{folder} is not a folder; check data_root and data_prefix')
+                    listed[folder] = set(os.listdir(folder))
+                if name not in listed[folder]:
+                    missing.append(sample)
+            if missing:
+                ids = [sample['sample_id'] for sample in missing]
+                raise DataError(
+                    f'{missing[0][key]} is missing ({len(missing)} files of {len(samples)} samples of split '
+                    f'{self.split}); restore them or set skip_ids to {_some(ids)}'
+                )
+
+    def _report(self, samples: list[dict]) -> None:
+        published = self._metainfo.get('split_counts', {}).get(self.split)
+        notes = [f'published: {published:,}'] if published else []
+        notes += [f'skip_ids: {", ".join(sorted(self.skip_ids))}'] if self.skip_ids else []
+        notes += [f'control: {self.control}'] if self.control else []
+        print_log(
+            f'{type(self).__name__} {self.split}: {len(samples):,} samples'
+            + (f' ({"; ".join(notes)})' if notes else ''),
+            logger='current',
+        )
+
+
+def _some(ids: list[str]) -> str:
+    return str(ids) if len(ids) <= 10 else f'{str(ids[:10])[:-1]}, ... {len(ids) - 10} more]'

@@ -1,0 +1,48 @@
+"""Loads a sample's image and mask at their own sizes."""
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from rs2sam2.datasets.images import read_image
+from rs2sam2.datasets.masks import decode_segmentation
+
+
+class LoadRGBImage(BaseTransform):
+    """Load `img_path` as RGB.
+
+    Palette and grey images become RGB, an alpha channel is dropped; more than 8 bits a channel is an error.
+
+    Adds `img` (H, W, 3) uint8 RGB and `ori_shape` (H, W).
+
+    Raises:
+        DataError: The file cannot be read whole.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Load the image; see the class."""
+        results['img'] = read_image(results['img_path'], 'RGB')
+        results['ori_shape'] = results['img'].shape[:2]
+        return results
+
+
+class LoadReferringMask(BaseTransform):
+    """Load the mask at its own size, which may differ from the image's.
+
+    It comes from `segmentation` (with `mask_size` for polygons, the image's size where that is None), or from the grey
+    picture `seg_map_path`, foreground where it is brighter than `seg_threshold`.
+
+    Adds `gt_seg_map` (h, w) uint8, 1 on the referent.
+
+    Raises:
+        DataError: The mask cannot be decoded.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Load the mask; see the class."""
+        if 'segmentation' in results:
+            size = results.get('mask_size') or results['ori_shape']
+            mask = decode_segmentation(results['segmentation'], size, f'sample {results["sample_id"]}')
+        else:
+            mask = (read_image(results['seg_map_path'], 'L') > results['seg_threshold']).astype(np.uint8)
+        results['gt_seg_map'] = mask
+        return results
