@@ -1,0 +1,1 @@
+"""Names of published weights and ours, in both directions."""

@@ -1,0 +1,110 @@
+"""Bidirectional hierarchical fusion: text and image update each other inside every backbone block.
+
+RS2-SAM2 (https://arxiv.org/abs/2503.07266), section "Bidirectional Hierarchical Fusion Module".
+"""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rs2sam2.models.attention import CrossAttention
+from rs2sam2.structures import TextState
+
+
+class BidirectionalFusion(nn.Module):
+    """Fuse a block's attention output with the running text: the image reads the text, then the text the image.
+
+    Args:
+        dim: width d of the block's output; the fusion runs at d / 4.
+        text_dim: width C of the text state.
+        num_heads: heads of both cross-attentions.
+        text_rate: share of the update in the new text state (alpha_t).
+        update_text: False in the last block, where nothing reads the new text; its layers are kept frozen so that
+            released weights convert without loss.
+    """
+
+    def __init__(
+        self, dim: int, text_dim: int = 256, num_heads: int = 4, text_rate: float = 0.2, update_text: bool = True
+    ) -> None:
+        super().__init__()
+        inner = dim // 4
+        self.text_rate = text_rate
+        self.update_text = update_text
+        self.down = nn.Linear(dim, inner)
+        self.text_in = nn.Linear(text_dim, inner)
+        self.image_reads_text = CrossAttention(inner, num_heads)
+        self.text_reads_image = CrossAttention(inner, num_heads)
+        self.up = nn.Linear(inner, dim)
+        self.text_out = nn.Linear(inner, text_dim)
+        if not update_text:
+            self.text_reads_image.requires_grad_(False)
+            self.text_out.requires_grad_(False)
+
+    def forward(self, feature: Tensor, text: TextState) -> tuple[Tensor, TextState]:
+        """Return the fused feature (B, H, W, d) and the new text state; padded tokens are never read."""
+        down = F.gelu(self.down(feature)).flatten(1, 2)  # (B, HW, d / 4)
+        words = self.text_in(text.tokens)
+        image = down + self.image_reads_text(down, words, text.mask)
+        if self.update_text:
+            update = self.text_out(words + self.text_reads_image(words, image))
+            text = text._replace(tokens=(1 - self.text_rate) * text.tokens + self.text_rate * update)
+        return feature + self.up(image).view_as(feature), text
+
+
+class ParallelAdapter(nn.Module):
+    """A bottleneck beside a block's MLP: rate * Linear(GELU(Linear(x))) at a quarter of the width.
+
+    Args:
+        dim: width of the block's output.
+        rate: weight of the branch (alpha_i).
+    """
+
+    def __init__(self, dim: int, rate: float = 0.5) -> None:
+        super().__init__()
+        self.rate = rate
+        self.down = nn.Linear(dim, dim // 4)
+        self.up = nn.Linear(dim // 4, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map the block's normed (B, H, W, d) to the branch's output of the same shape."""
+        return self.rate * self.up(F.gelu(self.down(x)))
+
+
+class FusionSlot(nn.Module):
+    """What one backbone block takes: `fusion` before its shortcut, `adapter` beside its MLP."""
+
+    def __init__(self, fusion: nn.Module, adapter: nn.Module) -> None:
+        super().__init__()
+        self.fusion = fusion
+        self.adapter = adapter
+
+
+class BidirectionalHierarchicalFusion(nn.Module):
+    """The fusion neck (BHFM): one `FusionSlot` for every block of a `SAM2Hiera`.
+
+    Args:
+        block_dims: output width of every block; the segmentor fills it in from the backbone's `block_dims`.
+        text_dim: width C of the text state.
+        num_heads: heads of the cross-attentions; must divide a quarter of every width.
+        text_rate: alpha_t, the share of each block's update in the text state.
+        image_rate: alpha_i, the weight of the adapter beside the MLP.
+    """
+
+    def __init__(
+        self,
+        block_dims: Sequence[int],
+        text_dim: int = 256,
+        num_heads: int = 4,
+        text_rate: float = 0.2,
+        image_rate: float = 0.5,
+    ) -> None:
+        super().__init__()
+        last = len(block_dims) - 1
+        self.slots = nn.ModuleList(
+            FusionSlot(
+                BidirectionalFusion(dim, text_dim, num_heads, text_rate, update_text=i != last),
+                ParallelAdapter(dim, image_rate),
+            )
+            for i, dim in enumerate(block_dims)
+        )

@@ -1,0 +1,23 @@
+"""What every loss of the segmentor reads."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class LossInputs(NamedTuple):
+    """A prediction beside its ground truth.
+
+    Attributes:
+        mask_logits: log-odds of foreground at the view's size, (B, 1, S, S).
+        target: ground truth, (B, 1, S, S), 0 or 1.
+        text: first token of the first text state, (B, C).
+        iou: predicted IoU, (B,).
+        presence_logits: logit of the object being there, (B,).
+    """
+
+    mask_logits: Tensor
+    target: Tensor
+    text: Tensor
+    iou: Tensor
+    presence_logits: Tensor

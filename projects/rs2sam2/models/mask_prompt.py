@@ -1,0 +1,34 @@
+"""Mask prompt generator: a coarse pseudo-mask from the union encoder's tokens (RS2-SAM2, arXiv 2503.07266)."""
+
+from torch import Tensor, nn
+
+from rs2sam2.models.attention import CrossAttention
+
+
+class MaskPromptGenerator(nn.Module):
+    """Turn the multimodal CLS token and the patches into a pseudo-mask, SAM2's dense prompt.
+
+    Args:
+        dim: width D of the union encoder.
+        num_heads: heads of the cross-attention.
+    """
+
+    def __init__(self, dim: int = 1024, num_heads: int = 8) -> None:
+        super().__init__()
+        self.attention = CrossAttention(dim, num_heads)
+        self.mix = nn.Linear(dim, dim)
+        self.score = nn.Linear(dim, 1)
+
+    def forward(self, cls: Tensor, patches: Tensor) -> Tensor:
+        """Score every patch.
+
+        Args:
+            cls: (B, 1, D).
+            patches: (B, N, D), a square grid row by row.
+
+        Returns:
+            Foreground probabilities, (B, 1, sqrt N, sqrt N).
+        """
+        mixed = self.mix(cls * self.attention(cls, patches))
+        side = int(patches.shape[1] ** 0.5)
+        return self.score(patches * mixed).sigmoid().view(-1, 1, side, side)

@@ -1,0 +1,111 @@
+"""RS2-SAM2 as an mmseg segmentor: encode, fuse, prompt, decode (AAAI 2026, https://arxiv.org/abs/2503.07266)."""
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.registry import MODELS
+from torch import Tensor, nn, stack
+
+from rs2sam2.structures import MaskPrediction, Prompts, ReferringBatch, RefSegDataSample, TextState, UnionFeatures
+
+
+class FusedFeatures(NamedTuple):
+    """Encoded and fused inputs: union features, first text state, features at strides 4, 8 and 16."""
+
+    union: UnionFeatures
+    text: TextState
+    pyramid: tuple[Tensor, Tensor, Tensor]
+
+
+class RS2SAM2(BaseSegmentor):
+    """Segment what a referring expression means.
+
+    Args:
+        union_encoder: config of a module with a width `dim`, called with (view, token ids, text mask); it returns
+            `UnionFeatures`.
+        backbone: config of the image encoder, called with (image, fusion, text); `block_dims` sizes the neck.
+        decode_head: config of the head; its `text_gate` and `losses` are configs too.
+        neck: config of the fusion neck in the backbone's blocks; None for none.
+        mask_prompt_generator: config of the dense prompt's generator; None for sparse prompts only.
+        text_dim: width C of the text state and the prompts.
+        data_preprocessor: config of the preprocessor.
+        init_cfg: mmengine's initialisation config.
+    """
+
+    def __init__(
+        self,
+        union_encoder: dict,
+        backbone: dict,
+        decode_head: dict,
+        neck: dict | None = None,
+        mask_prompt_generator: dict | None = None,
+        text_dim: int = 256,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.union_encoder = MODELS.build(union_encoder)
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(neck, default_args=dict(block_dims=self.backbone.block_dims)) if neck else None
+        dim = self.union_encoder.dim
+        self.text_proj = nn.Linear(dim, text_dim)
+        self.sparse_proj = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, text_dim))
+        self.mask_prompt_generator = MODELS.build(mask_prompt_generator) if mask_prompt_generator else None
+        head = dict(decode_head)
+        head['text_gate'] = MODELS.build(head['text_gate']) if head.get('text_gate') else None
+        head['losses'] = [MODELS.build(loss) for loss in head.get('losses', ())]
+        self.decode_head = MODELS.build(head)
+
+    def extract_feat(self, inputs: ReferringBatch) -> FusedFeatures:
+        """Encode both views and the text, fusing text and image in every block of the backbone."""
+        union = self.union_encoder(inputs.union_image, inputs.token_ids, inputs.text_mask)
+        text = TextState(self.text_proj(union.text), inputs.text_mask)
+        return FusedFeatures(union, text, self.backbone(inputs.image, fusion=self.neck, text=text))
+
+    def prompt(self, union: UnionFeatures) -> Prompts:
+        """Turn the union features into SAM2's prompts."""
+        generator = self.mask_prompt_generator
+        return Prompts(
+            sparse=self.sparse_proj(union.cls),
+            pseudo_mask=None if generator is None else generator(union.cls, union.patches),
+        )
+
+    def encode_decode(
+        self, inputs: ReferringBatch, batch_data_samples: list[RefSegDataSample] | None = None
+    ) -> MaskPrediction:
+        """Encode, fuse, prompt, decode; the data samples are not read."""
+        features = self.extract_feat(inputs)
+        return self.decode_head(features.pyramid, features.text, self.prompt(features.union))
+
+    def loss(self, inputs: ReferringBatch, data_samples: list[RefSegDataSample]) -> dict[str, Tensor]:
+        """Losses of a batch, by name; the ground truth must be at the view's size."""
+        features = self.extract_feat(inputs)
+        prediction = self.decode_head(features.pyramid, features.text, self.prompt(features.union))
+        target = stack([sample.gt_sem_seg.data for sample in data_samples])
+        return self.decode_head.loss(prediction, features.text, target)
+
+    def predict(
+        self, inputs: ReferringBatch, data_samples: list[RefSegDataSample] | None = None
+    ) -> list[RefSegDataSample]:
+        """Predict a batch: each sample gets `seg_logits`, `pred_sem_seg`, `pseudo_mask`, `pred_iou`, `presence`."""
+        prediction = self.encode_decode(inputs)
+        data_samples = data_samples or [RefSegDataSample() for _ in inputs.image]
+        ious = prediction.iou.tolist() if self.decode_head.iou_steps > 0 else None
+        presences = prediction.presence_logits.sigmoid().tolist() if self.decode_head.presence_steps > 0 else None
+        for i, sample in enumerate(data_samples):
+            logits = prediction.mask_logits[i : i + 1].float()
+            size = sample.get('ori_shape', inputs.image.shape[-2:])
+            mask = F.interpolate(logits, size=tuple(size), mode='bilinear', align_corners=False)[0] > 0
+            sample.seg_logits = PixelData(data=logits[0])
+            sample.pred_sem_seg = PixelData(data=mask.byte())
+            if prediction.pseudo_mask is not None:
+                sample.pseudo_mask = PixelData(data=prediction.pseudo_mask[i].float())
+            sample.set_field(None if ious is None else ious[i], 'pred_iou')
+            sample.set_field(None if presences is None else presences[i], 'presence')
+        return data_samples
+
+    def _forward(self, inputs: ReferringBatch, data_samples: list[RefSegDataSample] | None = None) -> MaskPrediction:
+        """mmengine's `tensor` mode."""
+        return self.encode_decode(inputs)
