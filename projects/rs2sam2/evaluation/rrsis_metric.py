@@ -1,0 +1,215 @@
+"""The metric of referring remote-sensing image segmentation: Pr@0.5 ... 0.9, oIoU, mIoU."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from torch import Tensor
+from torch.nn import functional as F
+
+from rs2sam2.errors import ConfigError, DataError
+from rs2sam2.evaluation.nearest import resize_nearest
+from rs2sam2.evaluation.results import METRICS, SampleResult, check_unique, iou, summarise, write_results
+from rs2sam2.evaluation.tables import BREAKDOWNS, breakdown_table, metric_table
+
+
+def parse_protocol(protocol: str | int) -> tuple[str, int | None]:
+    """Name of a protocol, and the side at which it counts pixels (None: the ground truth's own size).
+
+    Raises:
+        ConfigError: there is no such protocol.
+    """
+    if protocol == 'published_1024':
+        return 'published_1024', 1024
+    if protocol == 'native':
+        return 'native', None
+    if isinstance(protocol, int) and not isinstance(protocol, bool) and protocol > 0:
+        return f'{protocol}x{protocol}', protocol
+    raise ConfigError(f"RRSISMetric: protocol={protocol!r}; use 'published_1024', 'native', or a side in pixels")
+
+
+def predicted_mask(sample: dict, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Foreground of a prediction at a given size.
+
+    Args:
+        sample: `seg_logits` (1, h, w) log-odds, or (2, h, w) logits of background and foreground; without them
+            `pred_sem_seg` (1, h, w) with 0 for background. Each as a dict with `data`.
+        size: (H, W).
+
+    Returns:
+        (H, W) bool; and a bool scalar, True where a logit is not a number.
+
+    Raises:
+        DataError: there is no prediction, or one with another number of channels.
+    """
+    if 'seg_logits' in sample:
+        logits = sample['seg_logits']['data']
+        if logits.shape[0] not in (1, 2):
+            raise DataError(
+                f'sample {sample.get("sample_id")!r}: `seg_logits` has {logits.shape[0]} channels; '
+                'a referring model gives 1 (log-odds of foreground) or 2 (background, foreground)'
+            )
+        logits = F.interpolate(logits[None].float(), size=size, mode='bilinear', align_corners=False)[0]
+        mask = logits[0] > 0 if len(logits) == 1 else logits[1] > logits[0]
+        return mask, logits.isnan().any()
+    if 'pred_sem_seg' in sample:
+        mask = resize_nearest(sample['pred_sem_seg']['data'][0], size) > 0
+        return mask, mask.new_zeros(())
+    raise DataError(f'sample {sample.get("sample_id")!r}: neither `seg_logits` nor `pred_sem_seg` was predicted')
+
+
+class RRSISMetric(BaseMetric):
+    """Pr@0.5 ... Pr@0.9, oIoU and mIoU, one sample a sentence (the specification's section 7).
+
+    The prediction is its logits, bilinearly resized (`align_corners=False`) to the size of the protocol, foreground
+    where the log-odds exceed 0; the ground truth is resized as PIL's NEAREST does. IoU is I / U, and 0 where U = 0;
+    an empty ground truth is a sample like any other. Pixels are counted on the device of the tensors, in integers.
+
+    mmseg's `postprocess_result` puts probabilities in `seg_logits` of a model with one output channel: give such a
+    model two.
+
+    Args:
+        protocol: `published_1024` (both at 1024 x 1024), `native` (at the size of the ground truth), or the side of a
+            square in pixels.
+        published: `dict(name=..., values={'oIoU': ..., ...})`, percent: a row beside ours in the table.
+        breakdown: further tables, of `category`, `size`, `position_words`.
+        results_file: JSON-lines file for the results of single samples, written by the main process.
+        collect_device: how processes hand their results over. With `gpu`, mmengine gathers them over the process group
+            (NCCL, or gloo without any GPU); its `cpu` goes through files in the working folder, which machines must
+            share.
+        prefix: of the metrics' names.
+        collect_dir: folder for `collect_device='cpu'`.
+
+    Raises:
+        ConfigError: an unknown protocol, breakdown or published metric.
+    """
+
+    default_prefix = 'rrsis'
+
+    def __init__(
+        self,
+        protocol: str | int = 'published_1024',
+        published: dict | None = None,
+        breakdown: Sequence[str] = (),
+        results_file: str | None = None,
+        collect_device: str = 'gpu',
+        prefix: str | None = None,
+        collect_dir: str | None = None,
+    ):
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        self.protocol, self.side = parse_protocol(protocol)
+        self.published = _check_published(published)
+        for name in breakdown:
+            if name not in BREAKDOWNS:
+                raise ConfigError(f'RRSISMetric: no breakdown {name!r}; there are {", ".join(BREAKDOWNS)}')
+        self.breakdown = tuple(breakdown)
+        self.results_file = results_file
+        self._size: int | None = None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Count the pixels of one batch.
+
+        Args:
+            data_batch: not used.
+            data_samples: `RefSegDataSample`s as dicts: `gt_sem_seg` (1, h, w) of 0 and 1, `seg_logits` or
+                `pred_sem_seg` (see `predicted_mask`), `sample_id`, `expression`; optional `img_path`, `category`,
+                `pred_iou`, `presence`.
+
+        Raises:
+            DataError: a sample without target, id, ground truth or prediction, or with values that mean nothing.
+        """
+        counts = []
+        for sample in data_samples:
+            _check_sample(sample)
+            truth = sample['gt_sem_seg']['data'][0]
+            size = (self.side, self.side) if self.side else tuple(truth.shape)
+            mask, nan = predicted_mask(sample, size)
+            truth = truth.to(mask.device)
+            target = resize_nearest(truth, size) > 0
+            counts.append(
+                torch.stack(
+                    [(mask & target).sum(), (mask | target).sum(), (truth > 0).sum(), (truth > 1).any().long(), nan]
+                )
+            )
+        # One transfer a batch.
+        for sample, values in zip(data_samples, torch.stack(counts).tolist(), strict=True):
+            self.results.append(self._result(sample, *values))
+
+    def _result(self, sample: dict, intersection: int, union: int, area: int, other: int, nan: int) -> SampleResult:
+        if other:
+            raise DataError(f'sample {sample["sample_id"]!r}: its ground truth holds values other than 0 and 1')
+        if nan:
+            raise DataError(f'sample {sample["sample_id"]!r}: the predicted logits are not numbers (NaN)')
+        scores = {key: None if sample.get(key) is None else float(sample[key]) for key in ('pred_iou', 'presence')}
+        return SampleResult(
+            sample_id=sample['sample_id'],
+            img_path=sample.get('img_path'),
+            expression=sample['expression'],
+            category=sample.get('category'),
+            no_target=False,
+            protocol=self.protocol,
+            intersection=intersection,
+            union=union,
+            iou=iou(intersection, union),
+            target_share=area / sample['gt_sem_seg']['data'].numel(),
+            **scores,
+        )
+
+    def evaluate(self, size: int) -> dict:
+        """Gather the results of all processes and compute the metrics of the `size` samples of the data set."""
+        self._size = size
+        return super().evaluate(size)
+
+    def compute_metrics(self, results: list[SampleResult]) -> dict[str, float]:
+        """Metrics in percent; prints the tables and writes the results file. Runs in the main process.
+
+        Returns:
+            `Pr@0.5` ... `Pr@0.9`, `oIoU`, `mIoU`, and `mIoU+oIoU`, by which the best checkpoint is chosen.
+
+        Raises:
+            DataError: a sample is missing or came twice.
+        """
+        if self._size is not None and len(results) != self._size:
+            raise DataError(
+                f'RRSISMetric: {len(results)} results for {self._size} samples; '
+                'the test data loader must give every sample (`drop_last=False`, DefaultSampler)'
+            )
+        check_unique(results, 'RRSISMetric')
+        metrics = summarise(results)
+        if self.results_file:
+            write_results(results, self.results_file)
+        at = f'{self.side} x {self.side} pixels' if self.side else "the ground truth's own size"
+        title = f'{self.prefix}: protocol {self.protocol} (at {at}), {len(results)} samples, percent'
+        tables = [metric_table(results, title, self.published)]
+        tables += [breakdown_table(results, by) for by in self.breakdown]
+        if self.published and self.protocol != 'published_1024':
+            tables[0] += '\n\nThe published numbers were counted at 1024 x 1024 pixels: another protocol than this.'
+        print_log('\n\n' + '\n\n'.join(tables) + '\n', logger='current')
+        return {**metrics, 'mIoU+oIoU': metrics['mIoU'] + metrics['oIoU']}
+
+
+def _check_published(published: dict | None) -> tuple[str, dict[str, float]] | None:
+    if published is None:
+        return None
+    if set(published) != {'name', 'values'}:
+        raise ConfigError(f'RRSISMetric: published has the keys {sorted(published)}; it needs `name` and `values`')
+    for key in published['values']:
+        if key not in METRICS:
+            raise ConfigError(f'RRSISMetric: no published metric {key!r}; there are {", ".join(METRICS)}')
+    return published['name'], dict(published['values'])
+
+
+def _check_sample(sample: dict) -> None:
+    for key in ('sample_id', 'expression', 'gt_sem_seg'):
+        if key not in sample:
+            raise DataError(
+                f'sample {sample.get("sample_id", sample.get("img_path"))!r} has no `{key}`; '
+                'pack it with PackRefSegInputs in the test pipeline'
+            )
+    if sample.get('no_target'):
+        raise DataError(
+            f'sample {sample["sample_id"]!r} is marked `no_target`, which RRSISMetric does not score; '
+            'leave such samples out or use a generalised metric'
+        )

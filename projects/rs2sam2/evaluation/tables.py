@@ -1,0 +1,103 @@
+"""Tables of metrics, as plain text that is also Markdown."""
+
+from collections.abc import Callable, Sequence
+from io import StringIO
+
+from rich.box import MARKDOWN
+from rich.console import Console
+from rich.table import Table
+
+from rs2sam2.evaluation.results import METRICS, SampleResult, bootstrap_interval, summarise
+
+SIZE_LIMITS = (0.01, 0.1)
+"""Shares of the image below which a target is small, and below which it is medium."""
+
+
+def _render(table: Table) -> str:
+    """Plain text, as wide as the table needs, without colours: it goes to log files."""
+    out = StringIO()
+    Console(file=out, width=400, no_color=True, highlight=False, markup=False, emoji=False).print(table)
+    return '\n'.join(line.rstrip() for line in out.getvalue().splitlines()).strip('\n')
+
+
+def _table(title: str, first: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    table = Table(box=MARKDOWN)
+    table.add_column(first, no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify='right', no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return f'{title}\n\n{_render(table)}'
+
+
+def metric_table(
+    rows: Sequence[SampleResult], title: str, published: tuple[str, dict[str, float]] | None = None, samples: int = 1000
+) -> str:
+    """The main table: this run, its 95 % bootstrap interval (oIoU, mIoU), and published numbers below.
+
+    Args:
+        rows: results of single samples.
+        title: printed above; names the protocol.
+        published: name and values (percent, by metric name) of a published row.
+        samples: resamples of the bootstrap.
+    """
+    summary = summarise(rows)
+    interval = {name: bootstrap_interval(rows, name, samples) for name in ('oIoU', 'mIoU')}
+    lines = [
+        ['this run', *(f'{summary[name]:.2f}' for name in METRICS)],
+        [
+            '95 % interval',
+            *('{:.2f} - {:.2f}'.format(*interval[name]) if name in interval else '' for name in METRICS),
+        ],
+    ]
+    if published:
+        name, values = published
+        lines.append([f'published: {name}', *(f'{values[key]:.2f}' if key in values else '' for key in METRICS)])
+    return _table(title, '', METRICS, lines)
+
+
+def _by_category(row: SampleResult) -> str:
+    return row.category if row.category is not None else '(none)'
+
+
+def _by_size(row: SampleResult) -> str:
+    small, medium = SIZE_LIMITS
+    if row.target_share == 0:
+        return 'empty'
+    if row.target_share < small:
+        return f'small (below {small:.0%} of the image)'
+    return f'medium (below {medium:.0%})' if row.target_share < medium else f'large ({medium:.0%} and more)'
+
+
+def _by_position_words(row: SampleResult) -> str:
+    from rs2sam2.text.grammar import uses_position
+
+    return 'with position words' if uses_position(row.expression) else 'without position words'
+
+
+BREAKDOWNS: dict[str, Callable[[SampleResult], str]] = {
+    'category': _by_category,
+    'size': _by_size,
+    'position_words': _by_position_words,
+}
+"""Ways to split the samples: name, and the group of a sample."""
+
+
+def breakdown_table(rows: Sequence[SampleResult], by: str) -> str:
+    """Number of samples, Pr@0.5, oIoU and mIoU of every group of samples.
+
+    Args:
+        rows: results of single samples.
+        by: one of `BREAKDOWNS`.
+    """
+    groups: dict[str, list[SampleResult]] = {}
+    for row in rows:
+        groups.setdefault(BREAKDOWNS[by](row), []).append(row)
+    # Sizes in the order of the sizes; everything else by name.
+    keys = sorted(groups, key=(lambda key: max(r.target_share for r in groups[key])) if by == 'size' else str)
+    shown = ('Pr@0.5', 'oIoU', 'mIoU')
+    lines = []
+    for key in keys:
+        summary = summarise(groups[key])
+        lines.append([key, str(len(groups[key])), *(f'{summary[name]:.2f}' for name in shown)])
+    return _table(f'By {by.replace("_", " ")}', by.replace('_', ' '), ('n', *shown), lines)
