@@ -1,7 +1,19 @@
 """The one place where components enter mmseg's registries."""
 
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, METRICS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, TRANSFORMS
 
+from rs2sam2.datasets.refsegrs import RefSegRSDataset
+from rs2sam2.datasets.rrsisd import RRSISDDataset
+from rs2sam2.datasets.transforms import (
+    LoadReferringMask,
+    LoadRGBImage,
+    PackRefSegInputs,
+    RandomBlackBoxes,
+    ResizeTwoViews,
+    TokenizeExpression,
+)
+from rs2sam2.engine.optim_groups import RefSegOptimWrapperConstructor
+from rs2sam2.evaluation.rrsis_metric import RRSISMetric
 from rs2sam2.models.beit3 import BEiT3UnionEncoder
 from rs2sam2.models.fusion import BidirectionalHierarchicalFusion
 from rs2sam2.models.hiera import SAM2Hiera
@@ -17,8 +29,11 @@ from rs2sam2.models.preprocessor import RefSegDataPreProcessor
 from rs2sam2.models.sam2_head import SAM2Head
 from rs2sam2.models.segmentor import RS2SAM2
 from rs2sam2.models.text_gate import TextGate
+from rs2sam2.text.tokenizer import RefSegTokenizer
 
 COMPONENTS = {
+    DATASETS: (RRSISDDataset, RefSegRSDataset),
+    METRICS: (RRSISMetric,),
     MODELS: (
         BEiT3UnionEncoder,
         BidirectionalHierarchicalFusion,
@@ -34,9 +49,18 @@ COMPONENTS = {
         TextGate,
         TextGuidedBoundaryLoss,
     ),
+    OPTIM_WRAPPER_CONSTRUCTORS: (RefSegOptimWrapperConstructor,),
+    TRANSFORMS: (
+        LoadRGBImage,
+        LoadReferringMask,
+        PackRefSegInputs,
+        RandomBlackBoxes,
+        RefSegTokenizer,
+        ResizeTwoViews,
+        TokenizeExpression,
+    ),
 }
 
 for registry, components in COMPONENTS.items():
     for component in components:
-        # A second import under another name (a config's custom_imports, a test) must not fail.
-        registry.register_module(module=component, force=True)
+        registry.register_module(module=component)

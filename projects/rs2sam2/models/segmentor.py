@@ -45,6 +45,8 @@ class RS2SAM2(BaseSegmentor):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
+        # mmengine would look the preprocessor up in its own registry where no default scope is set.
+        data_preprocessor = MODELS.build(data_preprocessor) if data_preprocessor else None
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.union_encoder = MODELS.build(union_encoder)
         self.backbone = MODELS.build(backbone)

@@ -1,0 +1,19 @@
+# RS2-SAM2 as published: BEiT-3 Large at 224 px, SAM 2.0 Hiera Large at 1024 px.
+model = dict(
+    type='RS2SAM2',
+    data_preprocessor=dict(type='RefSegDataPreProcessor'),
+    union_encoder=dict(type='BEiT3UnionEncoder', arch='large', image_size=224),
+    backbone=dict(type='SAM2Hiera', arch='large', frozen=True),
+    neck=dict(type='BidirectionalHierarchicalFusion'),
+    mask_prompt_generator=dict(type='MaskPromptGenerator', dim=1024),
+    decode_head=dict(
+        type='SAM2Head',
+        image_size=1024,
+        text_gate=dict(type='TextGate'),
+        losses=[
+            dict(type='ReferringCrossEntropyLoss', class_weight=(0.9, 1.1), loss_weight=0.9),
+            dict(type='ReferringDiceLoss', loss_weight=0.1),
+            dict(type='TextGuidedBoundaryLoss', hard=False, loss_weight=0.2),
+        ],
+    ),
+)

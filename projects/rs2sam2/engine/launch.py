@@ -1,0 +1,82 @@
+"""What the tools share: reading a config, fitting it to the machine, one line for a user's mistake."""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+from mmseg.registry import RUNNERS
+
+from rs2sam2.errors import ConfigError, RefSegError
+
+EXIT_BAD_INPUT = 2
+CUSTOM_IMPORTS = "custom_imports = dict(imports=['rs2sam2'], allow_failed_imports=False)"
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Print a `RefSegError` as one line on stderr and exit with 2; other errors are bugs and keep their traceback."""
+    try:
+        yield
+    except RefSegError as error:
+        # An error of a data loader's worker arrives with the worker's traceback in front of its line.
+        line = str(error).strip().splitlines()[-1]
+        kinds = tuple(f'{cls.__module__}.{cls.__qualname__}: ' for cls in RefSegError.__subclasses__())
+        for kind in kinds:
+            line = line.removeprefix(kind)
+        print(f'error: {line}', file=sys.stderr)
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
+        sys.exit(EXIT_BAD_INPUT)
+
+
+def load_config(path: str, options: dict | None, launcher: str, work_dir: str | None) -> Config:
+    """Read a config file and fill in what the command line says.
+
+    Args:
+        path: config file.
+        options: `--cfg-options`.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+        work_dir: `--work-dir`; else the config's, else `work_dirs/<config's name>`.
+
+    Raises:
+        ConfigError: no such file, or no `custom_imports` of rs2sam2 in it.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f'{path}: no such config file')
+    cfg = Config.fromfile(path)
+    if 'rs2sam2' not in cfg.get('custom_imports', {}).get('imports', ()):
+        raise ConfigError(f'{path} does not import rs2sam2: add the line {CUSTOM_IMPORTS}')
+    cfg.launcher = launcher
+    if options is not None:
+        cfg.merge_from_dict(options)
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
+    return cfg
+
+
+def fit_to_device(cfg: Config) -> None:
+    """On a machine without a GPU: fp32 instead of AMP, gloo instead of NCCL; each change is said in the log."""
+    if torch.cuda.is_available():
+        return
+    if cfg.get('optim_wrapper', {}).get('type') == 'AmpOptimWrapper':
+        print_log('no GPU here: training in fp32 instead of automatic mixed precision', 'current', logging.WARNING)
+        cfg.optim_wrapper.type = 'OptimWrapper'
+        for key in ('dtype', 'loss_scale'):
+            cfg.optim_wrapper.pop(key, None)
+    if cfg.launcher != 'none':
+        cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+        if cfg.launcher != 'pytorch':
+            raise ConfigError(f'no GPU here: --launcher {cfg.launcher} needs one, use --launcher pytorch (gloo)')
+        # mmengine's own start of a process group selects a CUDA device.
+        dist.init_process_group('gloo')
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner that the config names; `Runner` without a `runner_type`."""
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -1,0 +1,87 @@
+"""Optimizer groups: base learning rate, fusion learning rate, frozen; every parameter in exactly one."""
+
+import math
+from typing import ClassVar
+
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmseg.registry import OPTIM_WRAPPERS, OPTIMIZERS
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from rs2sam2.errors import ConfigError
+
+
+class RefSegOptimWrapperConstructor:
+    """Build an optimizer of two groups and print who is in which.
+
+    Args:
+        optim_wrapper_cfg: config of the wrapper, with `optimizer`.
+        paramwise_cfg: `fusion_lr_mult`, the learning rate of the fusion group as a multiple of the base one, and
+            optionally `fusion`, the prefixes of that group's parameters (default: fusion neck, mask prompt generator
+            and text gate, as in the paper).
+    """
+
+    FUSION: ClassVar[tuple[str, ...]] = ('neck.', 'mask_prompt_generator.', 'decode_head.text_gate.')
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        paramwise_cfg = dict(paramwise_cfg or {})
+        self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
+        self.fusion_lr_mult = paramwise_cfg.pop('fusion_lr_mult', 1.0)
+        self.fusion = tuple(paramwise_cfg.pop('fusion', self.FUSION))
+        if paramwise_cfg:
+            raise ConfigError(f'paramwise_cfg has {sorted(paramwise_cfg)}; it knows fusion_lr_mult and fusion')
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the optimizer of a model and its wrapper.
+
+        Raises:
+            ConfigError: nothing trains, or a prefix of the fusion group fits no parameter of a model that has a
+                fusion neck.
+        """
+        model = model.module if is_model_wrapper(model) else model
+        groups = self.split(model)
+        if not groups['base'] and not groups['fusion']:
+            raise ConfigError('the model has no parameter that trains; unfreeze a part of it in the config')
+        wrapper_cfg = dict(self.optim_wrapper_cfg)
+        optimizer_cfg = dict(wrapper_cfg.pop('optimizer'))
+        lr = optimizer_cfg['lr']
+        rates = dict(base=lr, fusion=lr * self.fusion_lr_mult)
+        optimizer_cfg['params'] = [
+            dict(params=[p for _, p in groups[name]], lr=rate, name=name) for name, rate in rates.items() if groups[name]
+        ]
+        if is_main_process():
+            print_log(f'optimizer groups\n{describe(groups, rates)}', 'current')
+        return OPTIM_WRAPPERS.build(
+            dict(type=wrapper_cfg.pop('type', 'OptimWrapper'), optimizer=OPTIMIZERS.build(optimizer_cfg), **wrapper_cfg)
+        )
+
+    def split(self, model: nn.Module) -> dict[str, list[tuple[str, nn.Parameter]]]:
+        """Named parameters of each group: base, fusion, frozen."""
+        groups = dict(base=[], fusion=[], frozen=[])
+        for name, parameter in model.named_parameters():
+            group = 'frozen' if not parameter.requires_grad else 'fusion' if name.startswith(self.fusion) else 'base'
+            groups[group].append((name, parameter))
+        return groups
+
+
+def describe(groups: dict[str, list[tuple[str, nn.Parameter]]], rates: dict[str, float]) -> str:
+    """Table of the groups by component, one row a part of the model and group."""
+    table = Table('group', 'learning rate', 'part', 'tensors', 'parameters')
+    for group, members in groups.items():
+        parts: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in members:
+            depth = 2 if name.startswith('decode_head.') else 1
+            parts.setdefault('.'.join(name.split('.')[:depth]), []).append(parameter)
+        for part, parameters in parts.items():
+            count = sum(math.prod(p.shape) for p in parameters)
+            rate = f'{rates[group]:.1e}' if group in rates else '-'
+            table.add_row(group, rate, part, f'{len(parameters):,}', f'{count:,}')
+        table.add_section()
+    console = Console(width=100, no_color=True)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()

@@ -1,0 +1,51 @@
+"""Test a referring segmentor.
+
+python tools/test.py CONFIG CHECKPOINT [--out DIR] [--show-dir DIR] [--cfg-options key=value ...]
+"""
+
+import argparse
+import os
+
+from mmengine.config import DictAction
+from rs2sam2.engine.launch import build_runner, fit_to_device, load_config, one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line; the options are those of mmsegmentation's `tools/test.py`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', help='folder for logs (default: work_dirs/<name of the config>)')
+    parser.add_argument('--out', help='folder for the results of every sample (results.jsonl)')
+    parser.add_argument('--show', action='store_true', help='show the pictures in a window')
+    parser.add_argument('--show-dir', help='folder for pictures: image, ground truth, pseudo-mask, prediction')
+    parser.add_argument('--wait-time', type=float, default=2, help='how long --show shows a picture, in seconds')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # torch.distributed.launch passes --local-rank, torchrun the environment variable.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> None:
+    """Build the runner from the config, load the checkpoint, test."""
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options, args.launcher, args.work_dir)
+    cfg.load_from = args.checkpoint
+    # The checkpoint brings the weights; the files that training started from are not needed.
+    cfg.model.init_cfg = None
+    if args.out:
+        cfg.test_evaluator.results_file = os.path.join(args.out, 'results.jsonl')
+    if args.show or args.show_dir:
+        cfg.default_hooks.visualization.update(draw=True, show=args.show, wait_time=args.wait_time)
+        if args.show_dir:
+            cfg.visualizer.save_dir = args.show_dir
+    fit_to_device(cfg)
+    build_runner(cfg).test()
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
