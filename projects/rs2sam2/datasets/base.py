@@ -22,7 +22,7 @@ class RefSegDataset(BaseSegDataset):
 
     Args:
         split: 'train', 'val' or 'test'.
-        skip_ids: Ids of samples, or of images with all their samples, that are known to be unusable and left out.
+        skip_ids: Ids of samples, or of refs or images with all their samples, that are unusable and left out.
         control: A sanity control for evaluation, 'shuffled_expressions' or 'shuffled_images' (see `controls.py`);
             applied to the whole split, before `filter_cfg` and `indices`.
         filter_cfg: `dict(categories=(...))` keeps the samples of these categories.

@@ -93,10 +93,10 @@ class RRSISDDataset(RefSegDataset):
         for ref in refs:
             ref_id, count = ref['ref_id'], len(ref['sentences'])
             sample_ids = [str(ref_id)] if count == 1 else [f'{ref_id}_{k}' for k in range(count)]
-            known.update(sample_ids, (str(ref['image_id']),))
+            known.update(sample_ids, (str(ref_id), str(ref['image_id'])))
             if ref['split'] != self.split:
                 continue
-            wanted = [k for k, sample_id in enumerate(sample_ids) if not self.skips(sample_id, ref['image_id'])]
+            wanted = [k for k, sample_id in enumerate(sample_ids) if not self.skips(sample_id, ref_id, ref['image_id'])]
             if not wanted:
                 continue
             no_target = bool(ref.get('no_target', False))
@@ -147,7 +147,9 @@ class RRSISDDataset(RefSegDataset):
             if 'segmentation' not in annotation:
                 raise DataError(f'{self.instances_file}: annotation {ref["ann_id"]} of {name} has no segmentation')
             segmentation = annotation['segmentation']
-            category_id = ref.get('category_id', annotation.get('category_id'))
+            category_id = ref.get('category_id')
+            if category_id is None:
+                category_id = annotation.get('category_id')
         return dict(
             image_id=ref['image_id'],
             ann_id=ref.get('ann_id'),
@@ -191,7 +193,7 @@ class _Instances:
         except (ValueError, RecursionError) as error:
             raise DataError(f'{self.path} is not whole JSON ({error}); fetch it again') from error
         needed = dict(annotations=('id',), images=('id',), categories=('id', 'name'))
-        if not isinstance(content, dict) or 'annotations' not in content:
+        if not isinstance(content, dict) or not content.get('annotations'):
             raise DataError(f'{self.path} has no `annotations`; check instances_file')
         for key, fields in needed.items():
             rows = content.get(key) or []
@@ -203,6 +205,6 @@ class _Instances:
         """Name a category; None where the data set gives the object none."""
         if category_id is None:
             return None
-        if category_id not in self.categories:
+        if not isinstance(category_id, (int, str)) or category_id not in self.categories:
             raise DataError(f'{name} is of category {category_id}, which {self.path} does not list')
         return self.categories[category_id]
