@@ -1,0 +1,197 @@
+"""Writes scenes with their expressions in the on-disk layout of RRSIS-D."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from rs2sam2.errors import DataError
+from rs2sam2.scenes.scene import CATEGORIES, Scene, draw_scene
+from rs2sam2.scenes.tokenizer import train_tokenizer
+from rs2sam2.text.grammar import absent_expression, describe_objects, vocabulary
+
+# RRSIS-D's names and order; an id is an index into it.
+RRSISD_CATEGORIES = ('Expressway-Service-area', 'Expressway-toll-station', 'airplane', 'airport', 'baseballfield')
+RRSISD_CATEGORIES += ('basketballcourt', 'bridge', 'chimney', 'dam', 'golffield', 'groundtrackfield', 'harbor')
+RRSISD_CATEGORIES += ('overpass', 'ship', 'stadium', 'storagetank', 'tenniscourt', 'trainstation', 'vehicle')
+RRSISD_CATEGORIES += ('windmill',)
+
+JPEG_QUALITY = 92
+_SPLITS = ('train', 'val', 'test')
+_MAX_REFS = 4
+_SENTENCE_SHARES = (0.4, 0.35, 0.25)  # of objects with one, two and three sentences
+
+
+def category_id(category: str) -> int:
+    """RRSIS-D's id of a class as it is said: 'storage tank' -> 15."""
+    return RRSISD_CATEGORIES.index(category.replace(' ', ''))
+
+
+@dataclass(frozen=True)
+class _Job:
+    split: str
+    index: int
+    file_name: str
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What the parent process needs of one scene; the picture is on disk already."""
+
+    job: _Job
+    annotations: list[dict[str, Any]]
+    refs: list[tuple[int, bool, list[str]]]  # position among the annotations, no target, sentences
+
+
+def _encode(mask: np.ndarray) -> dict[str, Any]:
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return {'size': [int(side) for side in rle['size']], 'counts': rle['counts'].decode('ascii')}
+
+
+def _annotation(mask: np.ndarray, bbox: tuple[float, ...], category: str) -> dict[str, Any]:
+    fields = {'segmentation': [_encode(mask)], 'bbox': list(bbox), 'area': int(mask.sum())}
+    return fields | {'category_id': category_id(category), 'iscrowd': 0}
+
+
+def _describe(scene: Scene, rng: np.random.Generator) -> list[tuple[int, bool, list[str]]]:
+    """Sentences for up to `_MAX_REFS` objects of the scene that the grammar can tell apart."""
+    expressions: dict[int, list[str]] = {}
+    for expression in describe_objects(scene.objects, scene.image.shape[:2], rng, per_object=len(_SENTENCE_SHARES)):
+        expressions.setdefault(expression.object_id, []).append(expression.text)
+    chosen = sorted(rng.permutation(sorted(expressions))[:_MAX_REFS])
+    counts = 1 + rng.choice(len(_SENTENCE_SHARES), len(chosen), p=_SENTENCE_SHARES)
+    return [(int(key), False, expressions[key][:count]) for key, count in zip(chosen, counts, strict=True)]
+
+
+def _make_scene(job: _Job, folder: Path, size: int, seed: int, no_target_share: float) -> _Described:
+    """Draws one scene, writes its picture, returns its annotations and sentences."""
+    rng = np.random.default_rng([seed, _SPLITS.index(job.split), job.index])
+    refs: list[tuple[int, bool, list[str]]] = []
+    while len(refs) < 2:
+        scene = draw_scene(rng, size)
+        refs = _describe(scene, rng)
+    annotations = [_annotation(mask, o.bbox, o.category) for mask, o in zip(scene.masks, scene.objects, strict=True)]
+    # One more ref without a target, as often as makes it `no_target_share` of all refs.
+    if job.split == 'train' and rng.random() < len(refs) * no_target_share / (1 - no_target_share):
+        absent = sorted(set(CATEGORIES) - {o.category for o in scene.objects})
+        category = absent[rng.integers(len(absent))]
+        refs.append((len(annotations), True, [absent_expression(category, rng)]))
+        annotations.append(_annotation(np.zeros((size, size), bool), (0.0, 0.0, 0.0, 0.0), category))
+    Image.fromarray(scene.image).save(folder / job.file_name, quality=JPEG_QUALITY, subsampling=0)
+    return _Described(job, annotations, refs)
+
+
+def _tables(scenes: list[_Described], size: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The content of `refs(unc).p` and of `instances.json`."""
+    refs: list[dict[str, Any]] = []
+    images, annotations = [], []
+    sent_id = 0
+    for image_id, scene in enumerate(scenes):
+        images.append({'id': image_id, 'file_name': scene.job.file_name, 'height': size, 'width': size})
+        first = len(annotations)
+        annotations += [{'id': first + i, 'image_id': image_id, **a} for i, a in enumerate(scene.annotations)]
+        for position, no_target, texts in scene.refs:
+            sentences = []
+            for text in texts:
+                sentences.append({'sent_id': sent_id, 'sent': text, 'raw': text, 'tokens': text.split()})
+                sent_id += 1
+            ref = {
+                'ref_id': len(refs),
+                'ann_id': first + position,
+                'image_id': image_id,
+                'category_id': annotations[first + position]['category_id'],
+                'split': scene.job.split,
+                'file_name': scene.job.file_name,
+                'sent_ids': [sentence['sent_id'] for sentence in sentences],
+                'sentences': sentences,
+            }
+            refs.append(ref | {'no_target': True} if no_target else ref)
+    categories = [{'id': index, 'name': name} for index, name in enumerate(RRSISD_CATEGORIES)]
+    return refs, {'images': images, 'annotations': annotations, 'categories': categories}
+
+
+def _map(make: Callable[[_Job], _Described], jobs: list[_Job], workers: int) -> Iterator[_Described]:
+    if workers <= 1:
+        yield from map(make, jobs)
+        return
+    with multiprocessing.get_context().Pool(workers) as pool:
+        yield from pool.imap(make, jobs, chunksize=8)
+
+
+def build_demo_dataset(
+    out: str | os.PathLike[str],
+    splits: dict[str, int],
+    size: int = 256,
+    seed: int = 0,
+    no_target_share: float = 0.1,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Writes the embedded data set; all or nothing, and the same bytes for the same arguments.
+
+    Args:
+        out: folder to be made. It gets `images/rrsisd/JPEGImages/*.jpg`, `rrsisd/refs(unc).p`,
+            `rrsisd/instances.json` and `tokenizer/sentencepiece.bpe.model` (trained on the train sentences).
+        splits: number of scenes of 'train', 'val' and 'test'; a scene belongs to one split. A scene's generator is
+            seeded by (seed, split, index), so no scene of one split is seen in another.
+        size: side of the images in pixels.
+        seed: of everything random.
+        no_target_share: share of the train refs whose class is absent from their image: `no_target` is True, the
+            mask empty.
+        workers: processes that draw.
+        progress: is called with (scenes done, scenes in all).
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: `out` holds something already, or an argument is out of range.
+    """
+    out = Path(out)
+    if unknown := sorted(set(splits) - set(_SPLITS)):
+        raise DataError(f'unknown split {unknown[0]!r}: use any of {", ".join(_SPLITS)}')
+    if splits.get('train', 0) < 1 or min(splits.values()) < 0:
+        raise DataError(f'splits {splits}: ask for at least one train scene and no negative number')
+    if size < 64 or not 0 <= no_target_share < 0.5:
+        raise DataError(f'size {size}, no-target share {no_target_share}: use at least 64, and 0 <= share < 0.5')
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f'{out} exists and is not an empty folder: remove it or name another one')
+    jobs = [(split, index) for split in _SPLITS for index in range(splits.get(split, 0))]
+    jobs = [_Job(split, index, f'{number:05d}.jpg') for number, (split, index) in enumerate(jobs)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial_out = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
+    try:
+        pictures, tables, tokenizer = (
+            partial_out / name for name in ('images/rrsisd/JPEGImages', 'rrsisd', 'tokenizer')
+        )
+        for folder in (pictures, tables, tokenizer):
+            folder.mkdir(parents=True)
+        make = partial(_make_scene, folder=pictures, size=size, seed=seed, no_target_share=no_target_share)
+        scenes = []
+        for scene in _map(make, jobs, workers):
+            scenes.append(scene)
+            if progress is not None:
+                progress(len(scenes), len(jobs))
+        refs, instances = _tables(scenes, size)
+        # By way of JSON, because a pickle's bytes tell which equal strings were one object.
+        (tables / 'refs(unc).p').write_bytes(pickle.dumps(json.loads(json.dumps(refs)), protocol=4))
+        (tables / 'instances.json').write_text(json.dumps(instances))
+        corpus = [s['sent'] for ref in refs if ref['split'] == 'train' for s in ref['sentences']]
+        (tokenizer / 'sentencepiece.bpe.model').write_bytes(train_tokenizer(corpus, vocabulary(CATEGORIES)))
+        partial_out.chmod(0o755)
+        partial_out.replace(out)
+    except BaseException:
+        shutil.rmtree(partial_out, ignore_errors=True)
+        raise
+    return out

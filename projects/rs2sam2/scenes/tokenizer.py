@@ -1,0 +1,42 @@
+"""A small SentencePiece model for the sentences of the scenes, in the scheme of BEiT-3's own."""
+
+import io
+import string
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import sentencepiece
+
+
+def train_tokenizer(sentences: Iterable[str], words: Sequence[str]) -> bytes:
+    """Trains a unigram model with BEiT-3's special pieces: `<unk>` 0, `<s>` 1, `</s>` 2.
+
+    Args:
+        sentences: the corpus, which gives the frequencies; equal arguments give equal bytes.
+        words: the words to know as one piece each, whether the corpus has them or not, so that the number of pieces
+            depends on them alone. Other words are spelled: all ASCII letters, digits and marks are pieces too.
+
+    Returns:
+        The model as the content of a `sentencepiece.bpe.model` file.
+    """
+    counts = Counter(words) + Counter(word for sentence in sentences for word in sentence.split())
+    model = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        # Without seeds the trainer takes only strings that occur in two different words.
+        seeds = Path(folder, 'seeds.tsv')
+        seeds.write_text(''.join(f'\u2581{word}\t{count}\n' for word, count in sorted(counts.items())))
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(sorted(counts.elements())),
+            model_writer=model,
+            model_type='unigram',
+            vocab_size=8000,
+            hard_vocab_limit=False,
+            seed_sentencepieces_file=str(seeds),
+            required_chars=string.ascii_letters + string.digits + string.punctuation,
+            character_coverage=1.0,
+            num_threads=1,
+            minloglevel=2,
+        )
+    return model.getvalue()
