@@ -1,0 +1,58 @@
+"""Text in pictures: a font that is always there, measuring, wrapping."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib
+from PIL import ImageFont
+
+ELLIPSIS = '…'
+
+
+@lru_cache(maxsize=64)
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib ships: Latin, Greek, Cyrillic and more, but no Chinese glyphs."""
+    name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), 'fonts', 'ttf', name), size)
+
+
+def shorten(text: str, width: float, face: ImageFont.FreeTypeFont) -> str:
+    """`text`, with its end replaced by an ellipsis where it is wider than `width` pixels."""
+    if face.getlength(text) <= width:
+        return text
+    while text and face.getlength(text + ELLIPSIS) > width:
+        text = text[:-1]
+    return text.rstrip() + ELLIPSIS
+
+
+def wrap(text: str, width: float, face: ImageFont.FreeTypeFont, max_lines: int) -> list[str]:
+    """Break text into lines at blanks; a word wider than a line is broken anywhere (Chinese has no blanks).
+
+    Args:
+        text: any text; control characters and runs of blanks become one blank.
+        width: of a line, in pixels.
+        face: the font.
+        max_lines: what does not fit in so many lines is replaced by an ellipsis.
+
+    Returns:
+        At least one line.
+    """
+    # More than this never fits, and measuring 10,000 words would take seconds.
+    shown = text[: 400 * max_lines]
+    words = ''.join(c if c.isprintable() else ' ' for c in shown).split()
+    lines = ['']
+    for word in words:
+        joined = f'{lines[-1]} {word}'.strip()
+        if face.getlength(joined) <= width:
+            lines[-1] = joined
+            continue
+        if lines[-1]:
+            lines.append('')
+        for character in word:
+            if lines[-1] and face.getlength(lines[-1] + character) > width:
+                lines.append('')
+            lines[-1] += character
+    if len(lines) > max_lines or shown != text:
+        lines = lines[:max_lines]
+        lines[-1] = shorten(lines[-1], width - face.getlength(ELLIPSIS), face).rstrip(ELLIPSIS) + ELLIPSIS
+    return lines
