@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
@@ -74,6 +75,7 @@ def _plot(axes, curves: Curves, title: str, y_label: str) -> None:
         )  # fmt: skip
     axes.set_title(title, loc='left', fontsize=11, color=INK)
     axes.set_xlabel('iteration', color=GREY)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(y_label, color=GREY)
     if all(value >= 0 for points in curves.values() for _, value in points):
         axes.set_ylim(bottom=0)
@@ -132,6 +134,6 @@ class CurvesHook(Hook):
         by_epoch = logger is not None and logger.log_metric_by_epoch
         losses, metrics = read_scalars(files, len(runner.train_dataloader) if by_epoch else None)
         path = Path(runner.work_dir) / 'curves.png'
-        figure = draw_curves(losses, metrics, runner.experiment_name)
+        figure = draw_curves(losses, metrics, runner.experiment_name.removesuffix(f'_{runner.timestamp}'))
         FigureCanvasAgg(figure).print_png(path)
         runner.logger.info(f'Curves: {path}')
