@@ -1,6 +1,6 @@
 """The one place where components enter mmseg's registries."""
 
-from mmseg.registry import DATASETS, METRICS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, TRANSFORMS
+from mmseg.registry import DATASETS, HOOKS, METRICS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, TRANSFORMS, VISUALIZERS
 
 from rs2sam2.datasets.refsegrs import RefSegRSDataset
 from rs2sam2.datasets.rrsisd import RRSISDDataset
@@ -30,9 +30,13 @@ from rs2sam2.models.sam2_head import SAM2Head
 from rs2sam2.models.segmentor import RS2SAM2
 from rs2sam2.models.text_gate import TextGate
 from rs2sam2.text.tokenizer import RefSegTokenizer
+from rs2sam2.visualization.curves import CurvesHook
+from rs2sam2.visualization.hook import RefSegVisualizationHook
+from rs2sam2.visualization.visualizer import RefSegVisualizer
 
 COMPONENTS = {
     DATASETS: (RRSISDDataset, RefSegRSDataset),
+    HOOKS: (CurvesHook, RefSegVisualizationHook),
     METRICS: (RRSISMetric,),
     MODELS: (
         BEiT3UnionEncoder,
@@ -59,6 +63,7 @@ COMPONENTS = {
         ResizeTwoViews,
         TokenizeExpression,
     ),
+    VISUALIZERS: (RefSegVisualizer,),
 }
 
 for registry, components in COMPONENTS.items():
