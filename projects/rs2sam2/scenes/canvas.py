@@ -70,7 +70,7 @@ class Canvas:
 
     def decorate(self, sprite: Sprite, x: float, y: float, zone: str) -> None:
         """Puts something that is no object of the data set, such as a house, if there is room."""
-        where = self._room(sprite, x, y, zone, 3.0)
+        where = self._room(sprite, x, y, zone, 1.5)
         if where is not None:
             self._decor.append((sprite, *where))
 

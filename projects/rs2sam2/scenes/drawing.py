@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -51,8 +52,13 @@ def box(x: float, y: float, length: float, width: float) -> list[Point]:
 
 def ellipse(x: float, y: float, rx: float, ry: float, start: float = 0.0, end: float = 360.0) -> list[Point]:
     """Points on an ellipse's arc, angles in degrees, from +x to +y."""
+    return [(x + rx * cos, y + ry * sin) for cos, sin in _arc(start, end)]
+
+
+@lru_cache(maxsize=256)
+def _arc(start: float, end: float) -> list[Point]:
     angles = np.radians(np.linspace(start, end, max(12, round(abs(end - start) / 8))))
-    return [(x + rx * math.cos(a), y + ry * math.sin(a)) for a in angles]
+    return list(zip(np.cos(angles).tolist(), np.sin(angles).tolist(), strict=True))
 
 
 def capsule(x: float, y: float, length: float, width: float) -> list[Point]:
@@ -118,8 +124,8 @@ class Tile:
 
     def _pixels(self, points: Iterable[Point]) -> list[Point]:
         cx, cy = (half * OVERSAMPLE for half in self.half)
-        s, cos, sin = self.scale, self.cos, self.sin
-        return [(cx + s * (x * cos - y * sin), cy + s * (x * sin + y * cos)) for x, y in points]
+        cos, sin = self.scale * self.cos, self.scale * self.sin
+        return [(cx + x * cos - y * sin, cy + x * sin + y * cos) for x, y in points]
 
     def body(self, points: Iterable[Point], rgb: RGB | None = None) -> None:
         """Adds a polygon to the object's outline, painted when a colour is given."""

@@ -47,19 +47,25 @@ def _rotate(points: Sequence[Point], angle: float, x: float, y: float) -> list[P
     return [(x + px * cos - py * sin, y + px * sin + py * cos) for px, py in points]
 
 
-def _trees(canvas: Canvas, number: int, zone: str) -> None:
-    """Groups of trees; crowns are no objects of the data set."""
+def _tree(canvas: Canvas) -> Sprite:
     rng = canvas.rng
-    for _ in range(number):
-        x, y = rng.uniform(6, 250, 2)
-        for _ in range(rng.integers(1, 5)):
-            r = rng.uniform(3, 6.5)
-            tone = shade((58, 86, 48), rng.uniform(0.8, 1.2))
-            tile = Tile(2 * r, 2 * r, canvas.sun, canvas.unit, tone)
-            for _ in range(5):
-                tile.body(ellipse(*rng.uniform(-0.4 * r, 0.4 * r, 2), 0.58 * r, 0.58 * r), tone)
-            tile.fill(ellipse(r * 0.2, 0, r * 0.42, r * 0.5), shade(tone, 1.13))
-            canvas.decorate(tile.sprite('tree', None, height=r * 0.9), *rng.normal((x, y), 5), zone)
+    r = rng.uniform(3.2, 8)
+    tone = shade((56, 84, 46), rng.uniform(0.8, 1.2))
+    tile = Tile(2 * r, 2 * r, canvas.sun, canvas.unit, tone)
+    for turn in rng.uniform(0, 360, 6):
+        tile.body(ellipse(*_rotate([(0.4 * r, 0)], turn, 0, 0)[0], 0.58 * r, 0.58 * r), tone)
+        tile.fill(ellipse(*_rotate([(0.32 * r, 0)], turn, r * 0.12, 0)[0], 0.26 * r, 0.26 * r), shade(tone, 1.16))
+    tile.fill(ellipse(-r * 0.62, 0, r * 0.34, r * 0.7), shade(tone, 0.84))
+    return tile.sprite('tree', None, height=r * 0.9)
+
+
+def _trees(canvas: Canvas, number: int, zone: str) -> None:
+    """Groups of trees; they are no objects of the data set."""
+    rng = canvas.rng
+    kinds = [_tree(canvas) for _ in range(6)]
+    for x, y in rng.uniform(4, 252, (number, 2)):
+        for _ in range(rng.integers(1, 6)):
+            canvas.decorate(kinds[rng.integers(len(kinds))], *rng.normal((x, y), 8), zone)
 
 
 def _houses(canvas: Canvas, number: int, zone: str, angle: float) -> None:
@@ -103,7 +109,7 @@ class _Road:
 
 
 def _vehicles(canvas: Canvas) -> Callable[[float], Sprite]:
-    variety = _Variety(canvas.rng, (16.5, 33), craft.VEHICLE_COLOURS)
+    variety = _Variety(canvas.rng, (18, 34), craft.VEHICLE_COLOURS)
 
     def make(angle: float) -> Sprite:
         size, colour = variety.draw()
@@ -112,7 +118,7 @@ def _vehicles(canvas: Canvas) -> Callable[[float], Sprite]:
     return make
 
 
-def _tanks(canvas: Canvas, sizes: tuple[float, float] = (20, 46)) -> Callable[[], Sprite]:
+def _tanks(canvas: Canvas, sizes: tuple[float, float] = (22, 46)) -> Callable[[], Sprite]:
     variety = _Variety(canvas.rng, sizes, facilities.TANK_COLOURS)
 
     def make() -> Sprite:
@@ -159,7 +165,7 @@ def airport(canvas: Canvas) -> None:
     vehicle = _vehicles(canvas)
     _scatter(canvas, int(rng.integers(0, 3)), 'apron', lambda: vehicle(angle + 90 * rng.integers(4)))
     if rng.random() < 0.35:
-        _scatter(canvas, int(rng.integers(1, 3)), 'meadow', _tanks(canvas, (18, 30)))
+        _scatter(canvas, int(rng.integers(1, 3)), 'meadow', _tanks(canvas, (20, 32)))
     _trees(canvas, 8, 'meadow')
 
 
@@ -218,9 +224,9 @@ def coast(canvas: Canvas) -> None:
             ((x, y),) = _rotate([(line(t) + pier * 0.32, t)], angle, 128, 128)
             if canvas.place(facilities.harbor(rng, canvas.unit, pier, angle, colour), x, y, gap=7):
                 break
-    _ships(canvas, int(rng.integers(2, 5)), (26, 74))
+    _ships(canvas, int(rng.integers(2, 5)), (30, 76))
     if rng.random() < 0.55:
-        _scatter(canvas, int(rng.integers(1, 3)), 'land', _tanks(canvas, (18, 34)))
+        _scatter(canvas, int(rng.integers(1, 3)), 'land', _tanks(canvas, (20, 36)))
     _houses(canvas, 5, 'land', angle)
     _trees(canvas, 12, 'land')
 
@@ -255,7 +261,7 @@ def river(canvas: Canvas) -> None:
         'land': (depth < -9) & (road_area == 0),
         'road': (depth < -8) & (road_area > 0.9),
     }
-    _ships(canvas, int(rng.integers(1, 3)), (22, min(62, half * 1.9)), angle)
+    _ships(canvas, int(rng.integers(1, 3)), (26, min(62, half * 2)), angle)
     vehicle = _vehicles(canvas)
     for _ in range(int(rng.integers(0, 3))):
         roads[rng.integers(len(roads))].drive(vehicle, 'road')
@@ -271,10 +277,12 @@ def sports(canvas: Canvas) -> None:
     _, across = ground.coordinates(size, angle + 30)
     canvas.rgb *= 1 + 0.025 * np.sign(np.sin(across / 4))[..., None]
     path = angle + rng.uniform(-25, 25)
-    for turn in (path, path + 90):
-        x, y = rng.uniform(50, 206, 2)
-        canvas.lines([_rotate([(-400, 0), (400, 0)], turn, x, y)], 6, ground.concrete(rng, size))
-    canvas.zones = {'park': np.ones((size, size), bool)}
+    runs = []
+    for turn in (path, path + 90)[: int(rng.integers(1, 3))]:
+        off = float(rng.choice((-1, 1)) * rng.uniform(50, 105))
+        runs.append(_rotate([(-400, off), (400, off)], turn, 128, 128))
+    paths = canvas.lines(runs, 7, ground.concrete(rng, size))
+    canvas.zones = {'park': paths == 0}
     courts = _Variety(rng, (36, 62), facilities.COURT_COLOURS)
 
     def turned() -> float:

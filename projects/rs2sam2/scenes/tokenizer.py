@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import sentencepiece
+from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 
 def train_tokenizer(sentences: Iterable[str], words: Sequence[str]) -> bytes:
@@ -39,4 +40,6 @@ def train_tokenizer(sentences: Iterable[str], words: Sequence[str]) -> bytes:
             num_threads=1,
             minloglevel=2,
         )
-    return model.getvalue()
+    proto = ModelProto.FromString(model.getvalue())
+    proto.trainer_spec.ClearField('seed_sentencepieces_file')  # the temporary folder's name, never the same twice
+    return proto.SerializeToString(deterministic=True)

@@ -46,6 +46,7 @@ _MOST = {'left': 'leftmost', 'right': 'rightmost', 'upper': 'topmost', 'lower': 
 _GRID_MARGIN = 0.04  # of the image's side
 _END_MARGIN = 0.08  # of the image's side
 _SIZE_MARGIN = 1.3  # ratio of areas
+_SIZE_SLACK = 0.9  # beside the mean of the class
 _FAR_ENOUGH = 0.12  # of the image's shorter side
 
 Truth = bool | None
@@ -166,7 +167,7 @@ class _ImageSemantics:
 
             def holds(candidate: ReferredObject, sign: int = sign) -> Truth:
                 ratio = (max(candidate.area, 1.0) / mean) ** sign
-                return True if ratio >= _SIZE_MARGIN else False if ratio <= 1 else None
+                return True if ratio >= _SIZE_MARGIN else False if ratio <= _SIZE_SLACK else None
 
             yield _Part('size', word, holds, 'size')
 
@@ -217,18 +218,17 @@ class _ImageSemantics:
                 yield _Part('choice', f'the {word}er one of the two *s', holds, 'size')
 
     def relation(self, target: ReferredObject, landmark: ReferredObject, words: str) -> Iterator[_Part]:
-        """'above the harbor': the direction between the centres; 'above' may be said up to 65 degrees off."""
+        """'above the harbor': the direction between the centres; 'above' may be said up to 75 degrees off."""
         for index, direction in enumerate(_DIRECTIONS):
 
             def holds(candidate: ReferredObject, index: int = index) -> Truth:
                 dx, dy = (c - m for c, m in zip(candidate.centre, landmark.centre, strict=True))
-                if candidate is landmark or not (dx or dy):
+                if candidate is landmark:
                     return False
+                if math.hypot(dx, dy) < _FAR_ENOUGH * min(self.width, self.height):
+                    return None
                 off = abs((math.degrees(math.atan2(dy, dx)) - 45 * index + 180) % 360 - 180)
-                if off > (35 if index % 2 else 65):
-                    return False
-                far = math.hypot(dx, dy) >= _FAR_ENOUGH * min(self.width, self.height)
-                return True if off <= 16 and far else None
+                return True if off <= 16 else False if off > (45 if index % 2 else 75) else None
 
             yield _Part('relation', f'{direction} {words}', holds, 'relation')
 
@@ -276,11 +276,8 @@ def vocabulary(categories: Iterable[str]) -> list[str]:
     words |= {f'{category}s'.split()[-1] for category in categories}
     words |= {word for row in _CELLS for cell in row for word in cell.split()}
     words |= {word for direction in _DIRECTIONS for word in direction.split()}
-    words |= {
-        *_ENDS,
-        *_MOST.values(),
-        *['a', 'an', 'the', 'is', 'one', 'of', 'two', 'large', 'larger', 'largest', 'small', 'smaller', 'smallest'],
-    }
+    words |= {*_ENDS, *_MOST.values(), 'a', 'an', 'the', 'is', 'one', 'of', 'two'}
+    words |= {'large', 'larger', 'largest', 'small', 'smaller', 'smallest'}
     return sorted(words | {'A', 'An', 'The'})
 
 
