@@ -54,11 +54,30 @@ class TextState(NamedTuple):
     mask: Tensor
 
 
+class PointPrompts(NamedTuple):
+    """Clicks and boxes that refine the text, in SAM2's own form.
+
+    Attributes:
+        coords: (B, n, 2), x and y in pixels of SAM2's view.
+        labels: (B, n) int, 1 on the target, 0 beside it, 2 and 3 the upper left and lower right corner of a box.
+    """
+
+    coords: Tensor
+    labels: Tensor
+
+
 class Prompts(NamedTuple):
-    """Prompts for SAM2: sparse (B, n, C); pseudo_mask (B, 1, h, w) probabilities, None without a generator."""
+    """Prompts for SAM2.
+
+    Attributes:
+        sparse: the text's prompt, (B, n, C).
+        pseudo_mask: (B, 1, h, w) probabilities, None without a generator.
+        points: clicks and boxes beside the text, or None.
+    """
 
     sparse: Tensor
     pseudo_mask: Tensor | None
+    points: PointPrompts | None = None
 
 
 class MaskPrediction(NamedTuple):

@@ -9,6 +9,8 @@ model = dict(
     decode_head=dict(
         type='SAM2Head',
         image_size=1024,
+        # The weights start from SAM2's, which have learned points and boxes.
+        point_prompts=True,
         text_gate=dict(type='TextGate'),
         losses=[
             dict(type='ReferringCrossEntropyLoss', class_weight=(0.9, 1.1), loss_weight=0.9),

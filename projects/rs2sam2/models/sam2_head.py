@@ -9,8 +9,9 @@ from sam2.modeling.sam.prompt_encoder import PromptEncoder
 from sam2.modeling.sam.transformer import TwoWayTransformer
 from torch import Tensor, nn
 
+from rs2sam2.errors import ConfigError
 from rs2sam2.models.losses import LossInputs
-from rs2sam2.structures import MaskPrediction, Prompts, TextState
+from rs2sam2.structures import MaskPrediction, PointPrompts, Prompts, TextState
 
 
 class SAM2Head(nn.Module):
@@ -26,6 +27,8 @@ class SAM2Head(nn.Module):
         multimask: take the best of SAM2's three masks by its predicted IoU (EVF-SAM2), not the single one.
         two_channel: the decoder's logit p stands for the channels [1 - p, p], so that a pixel is foreground where
             p > 0.5 (released RS2-SAM2); otherwise where p > 0 (SAM2, EVF-SAM2).
+        point_prompts: whether the embeddings of points and boxes mean something, because the weights start from SAM2's:
+            referring training never touches them, so from scratch they are noise and such prompts are refused.
         losses: modules called with `LossInputs`; each has a `name` and returns a scalar.
     """
 
@@ -39,12 +42,14 @@ class SAM2Head(nn.Module):
         dense_prompt: bool = True,
         multimask: bool = False,
         two_channel: bool = True,
+        point_prompts: bool = False,
         losses: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
         self.dense_prompt = dense_prompt
         self.multimask = multimask
         self.two_channel = two_channel
+        self.point_prompts = point_prompts
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, dim))
         nn.init.trunc_normal_(self.no_mem_embed, std=0.02)
         self.text_gate = text_gate
@@ -70,7 +75,7 @@ class SAM2Head(nn.Module):
         self._freeze_unused()
 
     def _freeze_unused(self) -> None:
-        """Freeze what this configuration never reads; it stays so that SAM2's weights convert without loss."""
+        """Freeze what training never reads; it stays so that SAM2's weights convert without loss."""
         decoder, encoder = self.mask_decoder, self.prompt_encoder
         unused = [encoder.point_embeddings, encoder.not_a_point_embed]
         unused += [encoder.no_mask_embed] if self.dense_prompt else [encoder.mask_downscaling]
@@ -88,10 +93,13 @@ class SAM2Head(nn.Module):
         Args:
             pyramid: features at strides 4, 8 and 16, each (B, C, h, w).
             text: the first text state.
-            prompts: sparse prompts and pseudo-mask.
+            prompts: sparse prompts, pseudo-mask, and points where there are any.
 
         Returns:
             Mask, predicted IoU, presence and pseudo-mask; see `MaskPrediction`.
+
+        Raises:
+            ConfigError: points for a model that never learned them.
         """
         s4, s8, s16 = pyramid
         feature = s16 + self.no_mem_embed.transpose(1, 2).unsqueeze(-1)
@@ -101,7 +109,7 @@ class SAM2Head(nn.Module):
         masks, iou, _, presence = self.mask_decoder(
             image_embeddings=feature,
             image_pe=position,
-            sparse_prompt_embeddings=prompts.sparse,
+            sparse_prompt_embeddings=self.embed_sparse(prompts),
             dense_prompt_embeddings=self.embed_dense(prompts.pseudo_mask, feature),
             multimask_output=self.multimask,
             repeat_image=False,
@@ -117,6 +125,18 @@ class SAM2Head(nn.Module):
             presence_logits=presence.flatten(),
             pseudo_mask=prompts.pseudo_mask,
         )
+
+    def embed_sparse(self, prompts: Prompts) -> Tensor:
+        """Sparse prompts (B, n, C): the text's, then those of points and boxes (the decoder knows no order)."""
+        if prompts.points is None:
+            return prompts.sparse
+        if not self.point_prompts:
+            raise ConfigError(
+                "this model cannot be refined by a point or box: its weights do not start from SAM2's, which alone have "
+                'learned them (decode_head.point_prompts=False in its config); use the expression alone'
+            )
+        points, _ = self.prompt_encoder(points=tuple(prompts.points), boxes=None, masks=None)
+        return torch.cat([prompts.sparse, points], dim=1)
 
     def embed_dense(self, pseudo_mask: Tensor | None, feature: Tensor) -> Tensor:
         """Dense prompt (B, C, h, w): the pseudo-mask at four times the feature's size through SAM2's convolutions."""

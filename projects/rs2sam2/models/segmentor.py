@@ -8,7 +8,15 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from torch import Tensor, nn, stack
 
-from rs2sam2.structures import MaskPrediction, Prompts, ReferringBatch, RefSegDataSample, TextState, UnionFeatures
+from rs2sam2.structures import (
+    MaskPrediction,
+    PointPrompts,
+    Prompts,
+    ReferringBatch,
+    RefSegDataSample,
+    TextState,
+    UnionFeatures,
+)
 
 
 class FusedFeatures(NamedTuple):
@@ -66,20 +74,24 @@ class RS2SAM2(BaseSegmentor):
         text = TextState(self.text_proj(union.text), inputs.text_mask)
         return FusedFeatures(union, text, self.backbone(inputs.image, fusion=self.neck, text=text))
 
-    def prompt(self, union: UnionFeatures) -> Prompts:
-        """Turn the union features into SAM2's prompts."""
+    def prompt(self, union: UnionFeatures, points: PointPrompts | None = None) -> Prompts:
+        """Turn the union features into SAM2's prompts; `points` go along."""
         generator = self.mask_prompt_generator
         return Prompts(
             sparse=self.sparse_proj(union.cls),
             pseudo_mask=None if generator is None else generator(union.cls, union.patches),
+            points=points,
         )
 
     def encode_decode(
-        self, inputs: ReferringBatch, batch_data_samples: list[RefSegDataSample] | None = None
+        self,
+        inputs: ReferringBatch,
+        batch_data_samples: list[RefSegDataSample] | None = None,
+        points: PointPrompts | None = None,
     ) -> MaskPrediction:
         """Encode, fuse, prompt, decode; the data samples are not read."""
         features = self.extract_feat(inputs)
-        return self.decode_head(features.pyramid, features.text, self.prompt(features.union))
+        return self.decode_head(features.pyramid, features.text, self.prompt(features.union, points))
 
     def loss(self, inputs: ReferringBatch, data_samples: list[RefSegDataSample]) -> dict[str, Tensor]:
         """Losses of a batch, by name; the ground truth must be at the view's size."""
@@ -89,10 +101,19 @@ class RS2SAM2(BaseSegmentor):
         return self.decode_head.loss(prediction, features.text, target)
 
     def predict(
-        self, inputs: ReferringBatch, data_samples: list[RefSegDataSample] | None = None
+        self,
+        inputs: ReferringBatch,
+        data_samples: list[RefSegDataSample] | None = None,
+        points: PointPrompts | None = None,
     ) -> list[RefSegDataSample]:
-        """Predict a batch: each sample gets `seg_logits`, `pred_sem_seg`, `pseudo_mask`, `pred_iou`, `presence`."""
-        prediction = self.encode_decode(inputs)
+        """Predict a batch: each sample gets `seg_logits`, `pred_sem_seg`, `pseudo_mask`, `pred_iou`, `presence`.
+
+        Args:
+            inputs: the batch.
+            data_samples: where the predictions go; new ones where None.
+            points: clicks and boxes that refine the text; the same number for every sample.
+        """
+        prediction = self.encode_decode(inputs, points=points)
         data_samples = data_samples or [RefSegDataSample() for _ in inputs.image]
         ious = prediction.iou.tolist() if self.decode_head.iou_steps > 0 else None
         presences = prediction.presence_logits.sigmoid().tolist() if self.decode_head.presence_steps > 0 else None
