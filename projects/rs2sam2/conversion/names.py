@@ -1,14 +1,22 @@
 """A table of parameter names in both directions.
 
-A row is a pair of templates, (official, ours). `{n}` stands for a number, `{p}` for `weight` or `bias`, `{qkvo}` for one
-of the four projections of an attention, `{rest}` for anything, `{way}` for a side of BEiT-3's multiway layers: `A`
-there, `vision` here; `B` there, `text` here.
+A row is a pair of templates, (official, ours). `{n}` and `{m}` stand for numbers, `{p}` for `weight` or `bias`,
+`{qkvo}` for one of the four projections of an attention, `{head}` for a name with `head` in it, `{rest}` for anything,
+`{way}` for a side of BEiT-3's multiway layers: `A` there, `vision` here; `B` there, `text` here.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 
-PLACEHOLDERS = {'n': r'\d+', 'p': 'weight|bias', 'qkvo': 'q|k|v|out', 'rest': '.+', 'way': 'A|B|vision|text'}
+PLACEHOLDERS = {
+    'n': r'\d+',
+    'm': r'\d+',
+    'p': 'weight|bias',
+    'qkvo': 'q|k|v|out',
+    'head': r'\w*head\w*',
+    'rest': '.+',
+    'way': 'A|B|vision|text',
+}
 WAYS = {'A': 'vision', 'B': 'text', 'vision': 'A', 'text': 'B'}
 
 

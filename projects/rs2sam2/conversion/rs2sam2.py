@@ -1,19 +1,9 @@
-"""Names of the released RS2-SAM2 weights."""
+"""The released RS2-SAM2 weights, RRSIS-D and RefSegRS (arXiv 2503.07266), and what DeepSpeed's conversion writes."""
 
+from rs2sam2.conversion import beit3, sam2
+from rs2sam2.conversion.adapter import Adapter
 from rs2sam2.conversion.names import NameTable
 
-BEIT3 = (
-    ('text_embed.weight', 'text_embed.weight'),
-    ('vision_embed.{rest}', 'vision_embed.{rest}'),
-    ('encoder.embed_positions.{way}.weight', 'positions.{way}.weight'),
-    ('encoder.layers.{n}.self_attn.{qkvo}_proj.{way}.{p}', 'layers.{n}.attn.{qkvo}_proj.{way}.{p}'),
-    ('encoder.layers.{n}.self_attn.inner_attn_ln.{way}.{p}', 'layers.{n}.attn.inner_norm.{way}.{p}'),
-    ('encoder.layers.{n}.self_attn_layer_norm.{way}.{p}', 'layers.{n}.attn_norm.{way}.{p}'),
-    ('encoder.layers.{n}.ffn.{way}.ffn_layernorm.{p}', 'layers.{n}.ffn.{way}.norm.{p}'),
-    ('encoder.layers.{n}.ffn.{way}.{rest}', 'layers.{n}.ffn.{way}.{rest}'),
-    ('encoder.layers.{n}.final_layer_norm.{way}.{p}', 'layers.{n}.ffn_norm.{way}.{p}'),
-    ('encoder.layer_norm.{way}.{p}', 'norm.{way}.{p}'),
-)
 FUSION = (
     ('Space_Adapter.D_fc1.{p}', 'fusion.down.{p}'),
     ('Space_Adapter.D_fc2.{p}', 'fusion.up.{p}'),
@@ -24,14 +14,12 @@ FUSION = (
     ('MLP_Adapter.D_fc1.{p}', 'adapter.down.{p}'),
     ('MLP_Adapter.D_fc2.{p}', 'adapter.up.{p}'),
 )
+GATE = 'visual_model.sam_mask_decoder.vlfusion_module.multihead_attn.{rest}'
 ROWS = (
-    *((f'mm_extractor.beit3.{official}', f'union_encoder.{ours}') for official, ours in BEIT3),
+    *beit3.rows('mm_extractor.beit3.', 'union_encoder.'),
     *((f'visual_model.image_encoder.trunk.blocks.{{n}}.{a}', f'neck.slots.{{n}}.{b}') for a, b in FUSION),
-    ('visual_model.image_encoder.{rest}', 'backbone.{rest}'),
-    ('visual_model.no_mem_embed', 'decode_head.no_mem_embed'),
-    ('visual_model.sam_prompt_encoder.{rest}', 'decode_head.prompt_encoder.{rest}'),
-    ('visual_model.sam_mask_decoder.vlfusion_module.multihead_attn.{rest}', 'decode_head.text_gate.attention.{rest}'),
-    ('visual_model.sam_mask_decoder.{rest}', 'decode_head.mask_decoder.{rest}'),
+    (GATE, 'decode_head.text_gate.attention.{rest}'),
+    *sam2.under('visual_model.', sam2.ROWS),
     ('text_hidden_fcs.0.{n}.{p}', 'sparse_proj.{n}.{p}'),
     ('text_feat_linear.{p}', 'text_proj.{p}'),
     ('vmtoken.multihead_attn.{rest}', 'mask_prompt_generator.attention.{rest}'),
@@ -39,4 +27,18 @@ ROWS = (
     ('mask_product.{p}', 'mask_prompt_generator.score.{p}'),
     ('text2one_linear.{p}', 'decode_head.losses.loss_boundary.weight_from_text.{p}'),
 )
-TABLE = NameTable(ROWS)
+ADAPTER = Adapter(
+    source='rs2sam2',
+    title='RS2-SAM2',
+    published="the paper's project (arXiv 2503.07266)",
+    table=NameTable(ROWS),
+    components=('union_encoder.', 'backbone.', 'decode_head.', 'mask_prompt_generator.'),
+    whole=True,
+    dropped=(
+        *sam2.under('visual_model.', sam2.MEMORY_MODULES),
+        ('mm_extractor.beit3.vision_embed.mask_token', beit3.MASK_TOKEN),
+        ('meo_linear.{p}', 'leftover layer that no output reads'),
+    ),
+    new=sam2.STEPS,
+    prefixes=('module.', 'evf_model.'),
+)

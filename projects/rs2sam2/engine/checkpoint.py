@@ -1,0 +1,260 @@
+"""Read and write weights files: the one strict, safe loader for everything that comes from outside.
+
+Safetensors, or pickles read with `weights_only=True` and never otherwise; memory-mapped, so that a file of several GB
+costs address space and not memory.
+"""
+
+import json
+import os
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+import torch
+from mmengine.logging import HistoryBuffer
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rs2sam2.errors import CheckpointError
+
+PICKLE_SUFFIXES = ('.pth', '.pt', '.bin')
+# A published folder holds one of these; the first that is there is read.
+FOLDER_FILES = (
+    'model.safetensors.index.json',
+    'model.safetensors',
+    'pytorch_model.bin.index.json',
+    'pytorch_model.bin',
+)
+# Where published pickles keep the weights, and where safetensors files of ours keep their meta.
+WRAPPERS = ('state_dict', 'model')
+META_KEY = 'rs2sam2'
+
+
+class TensorSpec(NamedTuple):
+    """Shape and dtype of a tensor in a file."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+class StateDictFile(Mapping[str, Tensor]):
+    """Tensors by name, mapped from one file or from the shards of a folder.
+
+    Args:
+        path: what the user named; errors name it.
+        files: the files that hold the tensors.
+        names: for shards, which file the index says holds a name.
+        map_location: device of the tensors, as in `torch.load`.
+
+    Attributes:
+        specs: shape and dtype of every tensor.
+        content: what a pickle holds beside the weights (`meta`, `optimizer`, ...), or a safetensors file's `meta`.
+    """
+
+    def __init__(self, path: Path, files: list[Path], names: dict[str, Path] | None, map_location: Any) -> None:
+        self.path = path
+        self.content: dict[str, Any] = {}
+        self.specs: dict[str, TensorSpec] = {}
+        self._map_location = map_location
+        self._file_of: dict[str, Path] = {}
+        self._open: dict[Path, dict[str, Tensor]] = {}
+        for file in files:
+            for name, tensor in self._tensors(file).items():
+                if name in self.specs:
+                    raise CheckpointError(f'{path}: {name} stands in two shards, fetch the folder anew')
+                self.specs[name] = TensorSpec(tuple(tensor.shape), tensor.dtype)
+                self._file_of[name] = file
+        if not self.specs:
+            raise CheckpointError(f'{path} is not a checkpoint: it holds no tensor')
+        if names is not None and names != self._file_of:
+            wrong = sorted(set(names.items()) ^ set(self._file_of.items()))
+            raise CheckpointError(f'{path}: index and shards disagree about {wrong[0][0]}, fetch the folder anew')
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors(self._file_of[name])[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.specs)
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    def release(self) -> None:
+        """Unmap what was read so far; the next access maps it anew. Tensors handed out stay valid."""
+        self._open.clear()
+
+    def _tensors(self, file: Path) -> dict[str, Tensor]:
+        if file not in self._open:
+            reader = _read_safetensors if file.suffix == '.safetensors' else _read_pickled_weights
+            self._open[file], content = reader(file, self._map_location)
+            self.content.update(content)
+        return self._open[file]
+
+
+def open_state_dict(path: str | Path, map_location: Any = 'cpu') -> StateDictFile:
+    """Open weights without reading them.
+
+    Args:
+        path: a `.safetensors`, `.pth`, `.pt` or `.bin` file, or a Hugging Face style folder with `model.safetensors` or
+            `pytorch_model.bin`, whole or in shards with an index.
+        map_location: device of the tensors, as in `torch.load`.
+
+    Returns:
+        The tensors by name. `{'state_dict': ...}` and `{'model': ...}` are unwrapped.
+
+    Raises:
+        CheckpointError: the file or a shard is missing, damaged, no checkpoint, or a pickle that would run code.
+    """
+    path = Path(path)
+    file = path
+    if path.is_dir():
+        file = next((path / name for name in FOLDER_FILES if (path / name).is_file()), None)
+        if file is None:
+            raise CheckpointError(f'{path} holds no weights: expected one of {", ".join(FOLDER_FILES)}')
+    if not file.is_file():
+        raise CheckpointError(f'{path} does not exist')
+    if file.name.endswith('.index.json'):
+        names = _read_index(file)
+        return StateDictFile(path, sorted(set(names.values())), names, map_location)
+    if file.suffix != '.safetensors' and file.suffix not in PICKLE_SUFFIXES:
+        raise CheckpointError(f'{path} is not a checkpoint: expected .safetensors, {", ".join(PICKLE_SUFFIXES)}')
+    return StateDictFile(path, [file], None, map_location)
+
+
+def load_pickle(path: Path, map_location: Any = 'cpu') -> Any:
+    """Read a pickle that may hold tensors, plain containers and what mmengine's own checkpoints need; nothing else.
+
+    Raises:
+        CheckpointError: the file is damaged or its pickle would run code.
+    """
+    try:
+        with path.open('rb') as f:
+            is_zip = f.read(2) == b'PK'
+        with torch.serialization.safe_globals(_mmengine_globals()):
+            # Files older than torch 1.6 are no zip archives and cannot be mapped.
+            return torch.load(path, map_location=map_location, weights_only=True, mmap=is_zip)
+    except pickle.UnpicklingError as error:
+        found = re.search(r'Unsupported (?:global: GLOBAL|class|operand) (\S+)|import(?:ing)? of (\S+)', str(error))
+        what = next(filter(None, found.groups()), None) if found else None
+        what = f'it asks for {what.rstrip(",.")}' if what else 'it is no pickle of plain tensors'
+        raise CheckpointError(f'{path} is refused: {what}; only files of tensors are read, no code is run') from None
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f'{path} is damaged or no checkpoint ({reason[:160]}): fetch it anew') from None
+
+
+def save_state_dict(path: str | Path, tensors: Mapping[str, Tensor], meta: dict, wrapper: str | None = None) -> None:
+    """Write weights whole or not at all.
+
+    Args:
+        path: where to; the suffix decides between safetensors and torch's format.
+        tensors: tensors by name.
+        meta: what the weights are; plain values. Without a wrapper it is left out of a pickle.
+        wrapper: key over the weights in a pickle.
+
+    Raises:
+        CheckpointError: the suffix is unknown or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != '.safetensors' and path.suffix not in PICKLE_SUFFIXES:
+        raise CheckpointError(f'{path}: write to .safetensors or one of {", ".join(PICKLE_SUFFIXES)}')
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == '.safetensors':
+            save_file(tensors, str(temporary), metadata={'format': 'pt', META_KEY: json.dumps(meta)})
+        else:
+            content = tensors if wrapper is None else {wrapper: tensors}
+            torch.save({**content, 'meta': meta} if wrapper == 'state_dict' else content, temporary)
+        replace_durably(temporary, path)
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f'{path} could not be written: {reason}') from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace_durably(temporary: Path, path: Path) -> None:
+    """Put a finished file in place of another, so that a crash leaves one of the two, whole."""
+    _sync(temporary)
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def name_some(names: list[str], limit: int = 5) -> str:
+    """List the first few of many names: `3 (a, b, c)`, `7 (a, b, c, d, e, ...)`."""
+    return f'{len(names)} ({", ".join(names[:limit])}{", ..." if len(names) > limit else ""})'
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_index(file: Path) -> dict[str, Path]:
+    try:
+        names = {name: file.parent / shard for name, shard in json.loads(file.read_text())['weight_map'].items()}
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise CheckpointError(f'{file} is no index of shards: fetch it anew') from None
+    for shard in sorted(set(names.values())):
+        if shard.parent != file.parent:
+            raise CheckpointError(f'{file} names {shard}, which lies outside its folder')
+        if not shard.is_file():
+            raise CheckpointError(f'{shard} is missing, {file.name} names it')
+    return names
+
+
+def _read_safetensors(file: Path, map_location: Any) -> tuple[dict[str, Tensor], dict]:
+    try:
+        with safetensors.safe_open(str(file), 'pt', device=str(map_location)) as f:
+            meta = json.loads((f.metadata() or {}).get(META_KEY, '{}'))
+            return {name: f.get_tensor(name) for name in f.keys()}, dict(meta=meta)  # noqa: SIM118 (no mapping)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f'{file} is damaged or no safetensors file ({error}): fetch it anew') from None
+
+
+def _read_pickled_weights(file: Path, map_location: Any) -> tuple[dict[str, Tensor], dict]:
+    content = load_pickle(file, map_location)
+    tensors, rest = content, {}
+    if isinstance(content, dict):
+        wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), dict)), None)
+        if wrapper:
+            tensors = content[wrapper]
+            rest = {key: value for key, value in content.items() if key != wrapper}
+    if not isinstance(tensors, dict):
+        raise CheckpointError(f'{file} is not a checkpoint: it holds a {type(content).__name__}, not named tensors')
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise CheckpointError(f'{file} is not a checkpoint: its entry {name} is a {type(tensor).__name__}')
+    return dict(tensors), rest
+
+
+def _statistic(owner: type, name: str) -> Any:
+    """Stand-in for `getattr` in mmengine's checkpoints, which name `HistoryBuffer.mean` and its like through it."""
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
+        raise pickle.UnpicklingError(f'Unsupported operand getattr({owner!r}, {name!r})')
+    return getattr(owner, name)
+
+
+def _mmengine_globals() -> list:
+    """Exactly what mmengine's message hub puts into a checkpoint beside tensors and plain containers."""
+    core = getattr(np, '_core', None) or np.core
+    return [
+        HistoryBuffer,
+        (_statistic, 'builtins.getattr'),
+        np.ndarray,
+        np.dtype,
+        *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.bool_)),
+        (core.multiarray._reconstruct, 'numpy._core.multiarray._reconstruct'),
+        (core.multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
+        (core.multiarray.scalar, 'numpy._core.multiarray.scalar'),
+        (core.multiarray.scalar, 'numpy.core.multiarray.scalar'),
+    ]
