@@ -11,14 +11,16 @@ from rs2sam2.errors import DataError
 
 # PIL turns these to 8 bits without losing their meaning; alpha and a fourth band are dropped, not blended.
 _EIGHT_BIT_MODES = ('RGB', 'RGBA', 'RGBX', 'L', 'LA', 'La', 'P', 'PA', '1', 'CMYK', 'YCbCr')
+_REMEDY = 'restore it or list its id in skip_ids'
 
 
-def read_image(path: str | os.PathLike, mode: str) -> np.ndarray:
+def read_image(path: str | os.PathLike, mode: str, remedy: str = _REMEDY) -> np.ndarray:
     """Read the first frame of an image file, as stored (an EXIF orientation is not applied: the masks know none).
 
     Args:
         path: The file.
         mode: 'RGB' or 'L' (grey).
+        remedy: The way out that errors name.
 
     Returns:
         uint8, (H, W, 3) for RGB and (H, W) for grey, writable.
@@ -34,9 +36,9 @@ def read_image(path: str | os.PathLike, mode: str) -> np.ndarray:
                 )
             return np.array(image.convert(mode))
     except FileNotFoundError as error:
-        raise DataError(f'{path} is missing; restore it or list its id in skip_ids') from error
+        raise DataError(f'{path} is missing; {remedy}') from error
     except UnidentifiedImageError as error:
-        raise DataError(f'{path} is not an image that PIL knows; restore it or list its id in skip_ids') from error
+        raise DataError(f'{path} is not an image that PIL knows; {remedy}') from error
     except (
         OSError,
         SyntaxError,  # PIL's own word for a broken PNG chunk
@@ -48,4 +50,4 @@ def read_image(path: str | os.PathLike, mode: str) -> np.ndarray:
         Image.DecompressionBombError,
     ) as error:
         text = ' '.join(str(error).split())
-        raise DataError(f'{path} cannot be decoded ({text}); restore it or list its id in skip_ids') from error
+        raise DataError(f'{path} cannot be decoded ({text}); {remedy}') from error

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from mmengine.model import BaseModule
 from sam2.modeling.sam.mask_decoder import MaskDecoder
 from sam2.modeling.sam.prompt_encoder import PromptEncoder
 from sam2.modeling.sam.transformer import TwoWayTransformer
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 
 from rs2sam2.errors import ConfigError
 from rs2sam2.models.losses import LossInputs
-from rs2sam2.structures import MaskPrediction, PointPrompts, Prompts, TextState
+from rs2sam2.structures import MaskPrediction, Prompts, TextState
 
 
-class SAM2Head(nn.Module):
+class SAM2Head(BaseModule):
     """Gate the image feature by the text, prompt SAM2's mask decoder, and score its mask.
 
     Args:
@@ -30,6 +31,7 @@ class SAM2Head(nn.Module):
         point_prompts: whether the embeddings of points and boxes mean something, because the weights start from SAM2's:
             referring training never touches them, so from scratch they are noise and such prompts are refused.
         losses: modules called with `LossInputs`; each has a `name` and returns a scalar.
+        init_cfg: mmengine's initialisation config.
     """
 
     def __init__(
@@ -44,8 +46,9 @@ class SAM2Head(nn.Module):
         two_channel: bool = True,
         point_prompts: bool = False,
         losses: Sequence[nn.Module] = (),
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(init_cfg)
         self.dense_prompt = dense_prompt
         self.multimask = multimask
         self.two_channel = two_channel
@@ -132,8 +135,8 @@ class SAM2Head(nn.Module):
             return prompts.sparse
         if not self.point_prompts:
             raise ConfigError(
-                "this model cannot be refined by a point or box: its weights do not start from SAM2's, which alone have "
-                'learned them (decode_head.point_prompts=False in its config); use the expression alone'
+                "this model cannot be refined by a point or a box: its weights do not start from SAM2's, which alone "
+                'have learned them (decode_head.point_prompts=False in its config); use the expression alone'
             )
         points, _ = self.prompt_encoder(points=tuple(prompts.points), boxes=None, masks=None)
         return torch.cat([prompts.sparse, points], dim=1)
