@@ -1,7 +1,18 @@
 """The one place where components enter mmseg's registries."""
 
-from mmseg.registry import DATASETS, HOOKS, METRICS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, TRANSFORMS, VISUALIZERS
+from mmengine.registry import WEIGHT_INITIALIZERS
+from mmseg.registry import (
+    DATASETS,
+    HOOKS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
+    RUNNERS,
+    TRANSFORMS,
+    VISUALIZERS,
+)
 
+from rs2sam2.conversion.loading import OfficialWeights
 from rs2sam2.datasets.refsegrs import RefSegRSDataset
 from rs2sam2.datasets.rrsisd import RRSISDDataset
 from rs2sam2.datasets.transforms import (
@@ -13,6 +24,7 @@ from rs2sam2.datasets.transforms import (
     TokenizeExpression,
 )
 from rs2sam2.engine.optim_groups import RefSegOptimWrapperConstructor
+from rs2sam2.engine.runner import StrictRunner
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
 from rs2sam2.models.beit3 import BEiT3UnionEncoder
 from rs2sam2.models.fusion import BidirectionalHierarchicalFusion
@@ -54,6 +66,7 @@ COMPONENTS = {
         TextGuidedBoundaryLoss,
     ),
     OPTIM_WRAPPER_CONSTRUCTORS: (RefSegOptimWrapperConstructor,),
+    RUNNERS: (StrictRunner,),
     TRANSFORMS: (
         LoadRGBImage,
         LoadReferringMask,
@@ -64,6 +77,8 @@ COMPONENTS = {
         TokenizeExpression,
     ),
     VISUALIZERS: (RefSegVisualizer,),
+    # mmengine's own registry: that is where `BaseModule` looks.
+    WEIGHT_INITIALIZERS: (OfficialWeights,),
 }
 
 for registry, components in COMPONENTS.items():

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from rs2sam2.structures import UnionFeatures
@@ -96,7 +97,7 @@ class VisionEmbedding(nn.Module):
         return torch.cat((self.cls_token.expand(len(patches), -1, -1), patches), dim=1)
 
 
-class BEiT3UnionEncoder(nn.Module):
+class BEiT3UnionEncoder(BaseModule):
     """Encode an image and an expression together (BEiT-3, https://arxiv.org/abs/2208.10442).
 
     Args:
@@ -107,6 +108,7 @@ class BEiT3UnionEncoder(nn.Module):
         max_text_length: longest text, in tokens; the position table has two rows more.
         mask_unknown: mask unknown words as if they were padding, as the released RS2-SAM2 does.
         unknown_id: id of `<unk>`.
+        init_cfg: mmengine's initialisation config.
     """
 
     def __init__(
@@ -118,8 +120,9 @@ class BEiT3UnionEncoder(nn.Module):
         max_text_length: int = 1022,
         mask_unknown: bool = True,
         unknown_id: int = 3,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(init_cfg)
         if isinstance(arch, str) and arch not in ARCHITECTURES:
             raise ValueError(f'arch must be one of {sorted(ARCHITECTURES)} or a dict, got {arch!r}')
         dim, depth, num_heads = (

@@ -7,6 +7,7 @@ of the sam2 package; its `MultiScaleBlock.forward` has no opening between attent
 from collections.abc import Sequence
 
 import torch.nn.functional as F
+from mmengine.model import BaseModule
 from sam2.modeling.backbones.hieradet import MultiScaleAttention, do_pool
 from sam2.modeling.backbones.utils import PatchEmbed, window_partition, window_unpartition
 from sam2.modeling.sam2_utils import MLP
@@ -160,17 +161,24 @@ class FeaturePyramid(nn.Module):
         return s4, s8, s16 + F.interpolate(s32, scale_factor=2, mode='nearest')
 
 
-class SAM2Hiera(nn.Module):
+class SAM2Hiera(BaseModule):
     """SAM2's image encoder as an mm backbone; alone, or with a fusion neck that reads and writes text in every block.
 
     Args:
         arch: 'tiny', 'small', 'base-plus', 'large', or a dict with the keys of `ARCHITECTURES`' entries.
         out_channels: width C of the three output levels.
         frozen: keep the weights fixed and in eval mode; gradients still reach a fusion neck through them.
+        init_cfg: mmengine's initialisation config.
     """
 
-    def __init__(self, arch: str | dict = 'large', out_channels: int = 256, frozen: bool = False) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        arch: str | dict = 'large',
+        out_channels: int = 256,
+        frozen: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
         if isinstance(arch, str) and arch not in ARCHITECTURES:
             raise ValueError(f'arch must be one of {sorted(ARCHITECTURES)} or a dict, got {arch!r}')
         self.trunk = HieraTrunk(**(ARCHITECTURES[arch] if isinstance(arch, str) else arch))
