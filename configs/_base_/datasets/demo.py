@@ -1,7 +1,9 @@
 # The embedded data set that tools/demo.py draws: RRSIS-D's layout, its own small tokenizer.
 data_root = 'data/demo'
-size, union_size = 256, 128
-tokenizer = dict(type='RefSegTokenizer', path=f'{data_root}/tokenizer', num_pieces=300)
+size, union_size = 192, 96
+# These are not RRSIS-D's own scenes: none of its published counts.
+metainfo = dict(dataset_name='embedded scenes', split_counts={})
+tokenizer = dict(type='RefSegTokenizer', path=f'{data_root}/tokenizer', num_pieces=164)
 load = [dict(type='LoadRGBImage'), dict(type='LoadReferringMask')]
 train_pipeline = [
     *load,
@@ -22,20 +24,39 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='RRSISDDataset', data_root=data_root, split='train', no_target='keep', pipeline=train_pipeline
+        type='RRSISDDataset',
+        data_root=data_root,
+        metainfo=metainfo,
+        split='train',
+        no_target='keep',
+        pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
     batch_size=16,
     num_workers=1,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='RRSISDDataset', data_root=data_root, split='val', test_mode=True, pipeline=test_pipeline),
+    dataset=dict(
+        type='RRSISDDataset',
+        data_root=data_root,
+        metainfo=metainfo,
+        split='val',
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
 )
 test_dataloader = dict(
     batch_size=16,
     num_workers=1,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='RRSISDDataset', data_root=data_root, split='test', test_mode=True, pipeline=test_pipeline),
+    dataset=dict(
+        type='RRSISDDataset',
+        data_root=data_root,
+        metainfo=metainfo,
+        split='test',
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
 )
 val_evaluator = dict(type='RRSISMetric', protocol='native')
 test_evaluator = dict(type='RRSISMetric', protocol='native', breakdown=('category', 'size', 'position_words'))

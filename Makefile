@@ -1,0 +1,40 @@
+# make demo: the whole system on an embedded data set.   make test: the tests.   Both set up .venv first.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+SHELL := /bin/bash
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test test-slow lint format env clean-demo
+
+demo: $(VENV)/.ready
+	$(RUN) tools/demo.py
+
+# Two workers with one thread each: more threads than cores make torch wait for itself.
+test: $(VENV)/.ready lint
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m 'not slow' -n 2 --dist loadfile $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.ready
+	$(RUN) -m pytest -m slow
+
+lint: $(VENV)/.ready
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+
+format: $(VENV)/.ready
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+env: $(VENV)/.ready
+
+# torch comes first and sam2 is built against it: an isolated build would fetch a second torch.
+$(VENV)/.ready: requirements/lock.txt setup.py
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install -q setuptools==84.2.1 wheel==0.48.0
+	$(RUN) -m pip install -q -r requirements/lock.txt
+	SAM2_BUILD_CUDA=0 $(RUN) -m pip install -q --no-build-isolation --no-deps sam2==1.1.0
+	$(RUN) -m pip install -q --no-build-isolation --no-deps -e .
+	touch $@
+
+clean-demo:
+	rm -rf data/demo work_dirs/demo
