@@ -13,6 +13,8 @@ import pytest
 import sentencepiece
 from PIL import Image, ImageFilter
 from pycocotools import mask as coco_mask
+from rs2sam2.datasets.rrsisd import RRSISDDataset
+from rs2sam2.datasets.transforms.loading import LoadReferringMask, LoadRGBImage
 from rs2sam2.errors import DataError
 from rs2sam2.scenes.canvas import Canvas
 from rs2sam2.scenes.dataset import build_demo_dataset
@@ -65,6 +67,7 @@ def test_scenes_repeat_and_keep_what_they_promise():
         assert scene.image.shape == (192, 192, 3)
         assert 2 <= len(scene.objects) <= 6
         assert scene.masks.sum(0).max() == 1
+        assert len({o.category for o in scene.objects}) < len(scene.objects)
         for o, mask in zip(scene.objects, scene.masks, strict=True):
             rows, columns = np.nonzero(mask)
             assert o.bbox == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
@@ -135,6 +138,17 @@ def test_rles_decode_to_the_annotated_masks(demo):
             assert annotation['bbox'] == box
             by_image.setdefault(annotation['image_id'], []).append(mask)
     assert all(np.sum(masks, 0).max() == 1 for masks in by_image.values())
+
+
+def test_the_data_set_class_reads_it(demo):
+    refs, instances = tables(demo)
+    areas = {a['id']: a['area'] for a in instances['annotations']}
+    pipeline = [LoadRGBImage(), LoadReferringMask()]
+    for split in SPLITS:
+        expected = [(s['sent'], areas[r['ann_id']]) for r in refs if r['split'] == split for s in r['sentences']]
+        dataset = RRSISDDataset(data_root=str(demo), split=split, no_target='keep', pipeline=pipeline)
+        samples = [dataset[index] for index in range(len(dataset))]
+        assert [(s['expression'], s['gt_seg_map'].sum()) for s in samples] == expected
 
 
 def test_negative_refs_are_of_train_and_of_an_absent_class(tmp_path):

@@ -131,7 +131,8 @@ class Canvas:
             height, width = sprite.coverage.shape
             mask[top : top + height, left : left + width] = sprite.mask
         rgb *= 1 + 0.03 * ground.noise(rng, self.size, (3, 5))[..., None]
-        rgb *= rng.uniform(0.97, 1.03, 3).astype(np.float32)
+        warmth = rng.uniform(-0.025, 0.025)
+        rgb *= rng.uniform(0.96, 1.04) * np.array((1 + warmth, 1, 1 - warmth), np.float32)
         rgb += rng.normal(0, 2.6, rgb.shape[:2]).astype(np.float32)[..., None]
         return np.clip(rgb, 0, 255).round().astype(np.uint8), masks
 

@@ -16,18 +16,14 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from rs2sam2.datasets.rrsisd import RRSISDDataset
 from rs2sam2.errors import DataError
 from rs2sam2.scenes.scene import CATEGORIES, Scene, draw_scene
 from rs2sam2.scenes.tokenizer import train_tokenizer
 from rs2sam2.text.grammar import absent_expression, describe_objects, vocabulary
 
-# RRSIS-D's names and order; an id is an index into it.
-RRSISD_CATEGORIES = ('Expressway-Service-area', 'Expressway-toll-station', 'airplane', 'airport', 'baseballfield')
-RRSISD_CATEGORIES += ('basketballcourt', 'bridge', 'chimney', 'dam', 'golffield', 'groundtrackfield', 'harbor')
-RRSISD_CATEGORIES += ('overpass', 'ship', 'stadium', 'storagetank', 'tenniscourt', 'trainstation', 'vehicle')
-RRSISD_CATEGORIES += ('windmill',)
-
 JPEG_QUALITY = 92
+_RRSISD: tuple[str, ...] = RRSISDDataset.METAINFO['categories']  # an id is an index into it
 _SPLITS = ('train', 'val', 'test')
 _MAX_REFS = 4
 _SENTENCE_SHARES = (0.4, 0.35, 0.25)  # of objects with one, two and three sentences
@@ -35,7 +31,7 @@ _SENTENCE_SHARES = (0.4, 0.35, 0.25)  # of objects with one, two and three sente
 
 def category_id(category: str) -> int:
     """RRSIS-D's id of a class as it is said: 'storage tank' -> 15."""
-    return RRSISD_CATEGORIES.index(category.replace(' ', ''))
+    return _RRSISD.index(category.replace(' ', ''))
 
 
 @dataclass(frozen=True)
@@ -117,7 +113,7 @@ def _tables(scenes: list[_Described], size: int) -> tuple[list[dict[str, Any]], 
                 'sentences': sentences,
             }
             refs.append(ref | {'no_target': True} if no_target else ref)
-    categories = [{'id': index, 'name': name} for index, name in enumerate(RRSISD_CATEGORIES)]
+    categories = [{'id': index, 'name': name} for index, name in enumerate(_RRSISD)]
     return refs, {'images': images, 'annotations': annotations, 'categories': categories}
 
 

@@ -1,5 +1,6 @@
 """One aerial-looking scene: the picture, its objects and their exact masks."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,7 @@ class Scene:
 
 
 def draw_scene(rng: np.random.Generator, size: int = 256) -> Scene:
-    """Draws one scene; equal generator states give equal scenes.
+    """Draws one scene with at least two objects of one class; equal generator states give equal scenes.
 
     Args:
         rng: drives everything random.
@@ -40,7 +41,8 @@ def draw_scene(rng: np.random.Generator, size: int = 256) -> Scene:
     while True:
         canvas = Canvas(rng, size)
         LAYOUTS[rng.integers(len(LAYOUTS))](canvas)
-        if MIN_OBJECTS <= len(canvas.placed) <= MAX_OBJECTS:
+        kin = Counter(sprite.category for sprite, _, _ in canvas.placed)
+        if MIN_OBJECTS <= kin.total() <= MAX_OBJECTS and max(kin.values()) > 1:
             break
     image, masks = canvas.finish()
     objects = []
