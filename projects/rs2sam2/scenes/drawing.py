@@ -45,6 +45,12 @@ def mix(first: Sequence[float], second: Sequence[float], share: float) -> RGB:
     return red, green, blue
 
 
+def rotate(points: Iterable[Point], angle: float, x: float, y: float) -> list[Point]:
+    """The points turned by `angle` degrees about (0, 0), from +x to +y, then moved by (x, y)."""
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    return [(x + px * cos - py * sin, y + px * sin + py * cos) for px, py in points]
+
+
 def box(x: float, y: float, length: float, width: float) -> list[Point]:
     """Corners of an upright box with the given centre."""
     return [(x + i * length / 2, y + j * width / 2) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))]

@@ -1,0 +1,248 @@
+"""What the words of a referring expression mean in one image, and whether they mean one object alone.
+
+An expression is a set of predicates over the objects of one image. A predicate is three-valued: an object satisfies
+it, does not, or may (its centre lies near a grid line, two sizes are almost equal, its colour is unknown). An
+expression is kept only if its object certainly satisfies every predicate and each other object certainly fails at
+least one, so a borderline object is neither described by a doubtful word nor ruled out by one.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+
+SHAPES = {'ground track field': 'oval', 'storage tank': 'rounded'}
+SHAPES |= {'tennis court': 'rectangular', 'basketball court': 'rectangular'}
+# Words that two people would exchange: they never tell two objects apart.
+_EXCHANGEABLE = {
+    frozenset(pair)
+    for word, others in {
+        'gray': ('white', 'black'),
+        'brown': ('red', 'orange', 'yellow'),
+        'orange': ('red', 'yellow'),
+        'green': ('yellow', 'cyan'),
+        'blue': ('cyan', 'purple'),
+        'red': ('purple',),
+    }.items()
+    for pair in ((word, other) for other in others)
+}
+CELLS = (
+    ('on the upper left', 'on the top', 'on the upper right'),
+    ('on the left', 'in the middle', 'on the right'),
+    ('on the lower left', 'at the bottom', 'on the lower right'),
+)
+DIRECTIONS = ('on the right of', 'on the lower right of', 'below', 'on the lower left of', 'on the left of')
+DIRECTIONS += ('on the upper left of', 'above', 'on the upper right of')
+ENDS = {'left': (0, -1), 'right': (0, 1), 'upper': (1, -1), 'lower': (1, 1)}
+MOST = {'left': 'leftmost', 'right': 'rightmost', 'upper': 'topmost', 'lower': 'bottommost'}
+_GRID_MARGIN = 0.04  # of the image's side
+_END_MARGIN = 0.08  # of the image's side
+_SIZE_MARGIN = 1.3  # ratio of areas
+_SIZE_SLACK = 0.9  # beside the mean of the class
+_FAR_ENOUGH = 0.12  # of the image's shorter side
+
+Truth = bool | None
+"""True, False, or None: may be either."""
+
+
+@dataclass(frozen=True)
+class ReferredObject:
+    """What the grammar knows about one object of an image.
+
+    Attributes:
+        object_id: unique in the image.
+        category: class name as it is said, singular: 'storage tank'.
+        bbox: x1, y1, x2, y2 in pixels.
+        area: of the mask, in pixels.
+        colour: one of `COLOURS`, or None when unknown (see `measure_colour`).
+    """
+
+    object_id: int
+    category: str
+    bbox: tuple[float, float, float, float]
+    area: float
+    colour: str | None = None
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Centre (x, y) of the box, in pixels."""
+        return (self.bbox[0] + self.bbox[2]) / 2, (self.bbox[1] + self.bbox[3]) / 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """One modifier: its words, its place in the sentence, and its meaning."""
+
+    slot: str  # a kind, or 'choice' for words that pick one object of a group, said before all others
+    words: str
+    holds: Callable[[ReferredObject], Truth] = field(compare=False)
+    kind: str = ''
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A class with modifiers."""
+
+    category: str
+    parts: tuple[Part, ...]
+
+    def holds(self, candidate: ReferredObject) -> Truth:
+        """Whether an object is of the class and satisfies every modifier."""
+        if candidate.category != self.category:
+            return False
+        truths = [part.holds(candidate) for part in self.parts]
+        return False if False in truths else None if None in truths else True
+
+    def words(self, rng: np.random.Generator | None = None) -> str:
+        """The phrase with its article; indefinite at times when `rng` is given."""
+        said = {part.slot: part.words for part in self.parts}
+        noun = [said[slot] for slot in ('size', 'shape', 'colour') if slot in said] + [self.category]
+        tail = [said[slot] for slot in ('position', 'relation') if slot in said]
+        if rng is not None and len(noun) == 3 and rng.random() < 0.3:
+            noun[:2] = noun[1::-1]
+        if 'choice' in said:
+            return ' '.join([said['choice'].replace('*', ' '.join(noun)), *tail])
+        article = 'the'
+        if rng is not None and rng.random() < 0.27:
+            article = 'an' if noun[0][0] in 'aeiou' else 'a'
+        if rng is not None and 'relation' in said and rng.random() < 0.6:
+            tail[-1] = f'is {tail[-1]}'
+        return ' '.join([article, *noun, *tail])
+
+
+class ImageSemantics:
+    """What the words mean in one image."""
+
+    def __init__(self, objects: Sequence[ReferredObject], image_size: tuple[int, int]) -> None:
+        self.objects = objects
+        self.height, self.width = image_size
+
+    def means_one(self, phrase: Phrase, target: ReferredObject) -> bool:
+        """Whether the phrase certainly means `target` and certainly nothing else."""
+        others_fail = all(phrase.holds(other) is False for other in self.objects if other is not target)
+        return others_fail and phrase.holds(target) is True
+
+    def colour(self, target: ReferredObject) -> Iterator[Part]:
+        """'red'."""
+        word = target.colour
+
+        def holds(candidate: ReferredObject) -> Truth:
+            if candidate.colour == word:
+                return True
+            doubtful = candidate.colour is None or frozenset((candidate.colour, word)) in _EXCHANGEABLE
+            return None if doubtful else False
+
+        if word is not None:
+            yield Part('colour', word, holds, 'colour')
+
+    def size(self, target: ReferredObject) -> Iterator[Part]:
+        """'large' or 'small': beside the geometric mean of its class in this image."""
+        areas = [other.area for other in self.objects if other.category == target.category]
+        mean = math.exp(sum(math.log(max(area, 1.0)) for area in areas) / len(areas))
+        for word, sign in (('large', 1), ('small', -1)):
+
+            def holds(candidate: ReferredObject, sign: int = sign) -> Truth:
+                ratio = (max(candidate.area, 1.0) / mean) ** sign
+                return True if ratio >= _SIZE_MARGIN else False if ratio <= _SIZE_SLACK else None
+
+            yield Part('size', word, holds, 'size')
+
+    def shape(self, target: ReferredObject) -> Iterator[Part]:
+        """'oval': a word that fits every object of the class, so it never tells two apart."""
+        if target.category in SHAPES:
+            yield Part('shape', SHAPES[target.category], lambda candidate: True, 'shape')
+
+    def cell(self, target: ReferredObject) -> Iterator[Part]:
+        """'on the upper left': the nine fields of the 3x3 grid; 'on the left' may also be said of a left corner."""
+        for row, column in np.ndindex(3, 3):
+
+            def holds(candidate: ReferredObject, row: int = row, column: int = column) -> Truth:
+                x, y = candidate.centre
+                in_column, in_row = _in_third(x / self.width, column), _in_third(y / self.height, row)
+                needed = [t for t, third in ((in_column, column), (in_row, row)) if third != 1 or row == column]
+                if False in needed:
+                    return False
+                return True if in_column and in_row else None
+
+            yield Part('position', CELLS[row][column], holds, 'position')
+
+    def end(self, group: Phrase, number: int) -> Iterator[Part]:
+        """'the leftmost' of a group, 'the left one of the two'."""
+        members = [member for member in self.objects if group.holds(member) is not False]
+        for word, (axis, sign) in ENDS.items():
+            margin = _END_MARGIN * (self.width, self.height)[axis]
+
+            def holds(candidate: ReferredObject, axis: int = axis, sign: int = sign, margin: float = margin) -> Truth:
+                lead = [sign * (candidate.centre[axis] - m.centre[axis]) for m in members if m is not candidate]
+                return True if min(lead) >= margin else False if min(lead) <= -margin else None
+
+            yield Part('choice', f'the {MOST[word]} *', holds, 'position')
+            if number == 2:
+                yield Part('choice', f'the {word} one of the two *s', holds, 'position')
+
+    def rank(self, group: Phrase, number: int) -> Iterator[Part]:
+        """'the largest' of a group, 'the smaller one of the two'."""
+        members = [member for member in self.objects if group.holds(member) is not False]
+        for word, sign in (('larg', 1), ('small', -1)):
+
+            def holds(candidate: ReferredObject, sign: int = sign) -> Truth:
+                ratios = [(candidate.area / max(m.area, 1.0)) ** sign for m in members if m is not candidate]
+                return True if min(ratios) >= _SIZE_MARGIN else False if min(ratios) <= 1 / _SIZE_MARGIN else None
+
+            yield Part('choice', f'the {word}est *', holds, 'size')
+            if number == 2:
+                yield Part('choice', f'the {word}er one of the two *s', holds, 'size')
+
+    def relation(self, target: ReferredObject, landmark: ReferredObject, words: str) -> Iterator[Part]:
+        """'above the harbor': the direction between the centres; 'above' may be said up to 75 degrees off."""
+        for index, direction in enumerate(DIRECTIONS):
+
+            def holds(candidate: ReferredObject, index: int = index) -> Truth:
+                dx, dy = (c - m for c, m in zip(candidate.centre, landmark.centre, strict=True))
+                if candidate is landmark:
+                    return False
+                if math.hypot(dx, dy) < _FAR_ENOUGH * min(self.width, self.height):
+                    return None
+                off = abs((math.degrees(math.atan2(dy, dx)) - 45 * index + 180) % 360 - 180)
+                return True if off <= 16 else False if off > (45 if index % 2 else 75) else None
+
+            yield Part('relation', f'{direction} {words}', holds, 'relation')
+
+    def phrases(self, target: ReferredObject) -> list[Phrase]:
+        """All phrases without relations that mean `target` alone, shortest first."""
+        plain = [*self.colour(target), *self.size(target), *self.shape(target)]
+        plain = [part for part in plain if part.holds(target)]
+        heads = [Phrase(target.category, parts) for n in range(4) for parts in combinations(plain, n)]
+        cells = [part for part in self.cell(target) if part.holds(target)]
+        candidates = heads + [Phrase(head.category, (*head.parts, cell)) for head in heads for cell in cells]
+        for head in heads:
+            slots = {part.slot for part in head.parts}
+            truths = [head.holds(other) for other in self.objects]
+            if None in truths or truths.count(True) < 2 or 'size' in slots or 'shape' in slots:
+                continue
+            number = truths.count(True)
+            for choice in (*self.end(head, number), *self.rank(head, number)):
+                candidates.append(Phrase(head.category, (*head.parts, choice)))
+        return sorted((p for p in candidates if self.means_one(p, target)), key=lambda phrase: len(phrase.parts))
+
+    def related_phrases(self, target: ReferredObject, landmarks: dict[int, list[Phrase]]) -> list[Phrase]:
+        """All phrases that mean `target` by its direction from another object, with at most one adjective."""
+        plain = [part for part in (*self.colour(target), *self.size(target)) if part.holds(target)]
+        found = []
+        for landmark in self.objects:
+            for phrase in landmarks[landmark.object_id] if landmark is not target else ():
+                for relation in self.relation(target, landmark, phrase.words()):
+                    if relation.holds(target):
+                        related = [Phrase(target.category, (*extra, relation)) for extra in [(), *zip(plain)]]
+                        found += [phrase for phrase in related if self.means_one(phrase, target)]
+        return found
+
+
+def _in_third(value: float, third: int) -> Truth:
+    """Whether a coordinate in 0..1 lies in the third 0, 1 or 2; None near its border."""
+    borders = [border for border, inner in ((third / 3, third > 0), ((third + 1) / 3, third < 2)) if inner]
+    if any(abs(value - border) < _GRID_MARGIN for border in borders):
+        return None
+    return min(int(value * 3), 2) == third
