@@ -3,7 +3,23 @@
 Importing registers the components in mmseg's registries and does nothing else.
 """
 
-from rs2sam2 import registration
+import contextlib
+import os
+import warnings
 
-__all__ = ['__version__', 'registration']
+# mmseg and mmcv announce on the screen which optional packages are not there; nothing here needs them.
+with open(os.devnull, 'w') as _nowhere, contextlib.redirect_stdout(_nowhere), warnings.catch_warnings():
+    warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
+    from rs2sam2 import registration
+
+__all__ = ['RS2SAM2Inferencer', '__version__', 'registration']
 __version__ = '0.1.0'
+
+
+def __getattr__(name: str) -> object:
+    # Training needs nothing of inference, so it is imported when first asked for.
+    if name == 'RS2SAM2Inferencer':
+        from rs2sam2.inference import RS2SAM2Inferencer
+
+        return RS2SAM2Inferencer
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

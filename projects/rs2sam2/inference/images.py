@@ -1,0 +1,143 @@
+"""Images as a user has them: files, folders, patterns, arrays, PIL images."""
+
+import glob
+import os
+import struct
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from rs2sam2.datasets.images import read_image
+from rs2sam2.errors import DataError
+
+IMAGE_SUFFIXES = ('.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
+"""What is taken from a folder."""
+REMEDY = 'give a whole image with 8 bits a channel (other rasters: rs2sam2 scene)'
+
+ImageSource = str | os.PathLike | np.ndarray | Image.Image
+
+
+class InputImage(NamedTuple):
+    """A decoded image.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB.
+        name: path of the file, or a name for an image in memory.
+        notes: what the user should know about how it was read.
+    """
+
+    pixels: np.ndarray
+    name: str
+    notes: tuple[str, ...] = ()
+
+
+def list_images(source: str | os.PathLike) -> list[str]:
+    """Paths that a file name, a folder or a pattern stands for.
+
+    A folder stands for its images (by suffix, not those in sub-folders), a pattern for what it matches, both sorted.
+
+    Raises:
+        DataError: nothing is there.
+    """
+    source = os.fspath(source)
+    if os.path.isdir(source):
+        paths = sorted(str(path) for path in Path(source).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise DataError(f'the folder {source} holds no image ({", ".join(IMAGE_SUFFIXES)})')
+        return paths
+    if glob.has_magic(source) and not os.path.exists(source):
+        paths = sorted(path for path in glob.glob(source, recursive=True) if os.path.isfile(path))
+        if not paths:
+            raise DataError(f'no file matches {source}')
+        return paths
+    return [source]
+
+
+def load_image(source: ImageSource, name: str = 'image') -> InputImage:
+    """Decode an image.
+
+    Files are read as they are stored: an EXIF orientation is not applied, of an animation the first frame is taken.
+
+    Args:
+        source: path, (H, W, 3) or (H, W) uint8 array, or PIL image.
+        name: of an image in memory.
+
+    Raises:
+        DataError: it cannot be decoded, is too large for PIL's limit, or has more than 8 bits a channel.
+    """
+    if isinstance(source, Image.Image):
+        return InputImage(_from_pil(source, name), name)
+    if isinstance(source, np.ndarray):
+        return InputImage(_from_array(source, name), name)
+    path = os.fspath(source)
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        raise DataError(f'{path} is empty (0 bytes); {REMEDY}')
+    frames = _count_frames(path)
+    notes = (f'the first of {frames} frames was taken',) if frames > 1 else ()
+    return InputImage(read_image(path, 'RGB', REMEDY), path, notes)
+
+
+def _count_frames(path: str) -> int:
+    """Frames of a file, after a look at its size; 1 where the file is broken, which the reader then says."""
+    try:
+        with warnings.catch_warnings():
+            # What PIL only warns of would still take gigabytes here.
+            warnings.simplefilter('error', Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return getattr(image, 'n_frames', 1)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise DataError(
+            f'{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: cut it, or use rs2sam2 scene, which reads windows'
+        ) from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error):
+        return 1
+
+
+def _from_pil(image: Image.Image, name: str) -> np.ndarray:
+    if image.mode.startswith(('I', 'F')):
+        raise DataError(f'{name} has pixels of mode {image.mode}; {REMEDY}')
+    try:
+        return np.array(image.convert('RGB'))
+    except (OSError, ValueError) as error:
+        raise DataError(f'{name} cannot be decoded ({error}); {REMEDY}') from error
+
+
+def _from_array(array: np.ndarray, name: str) -> np.ndarray:
+    if array.ndim == 2:
+        array = np.repeat(array[:, :, None], 3, axis=2)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        shape = 'x'.join(map(str, array.shape))
+        raise DataError(f'{name} is an array {shape} {array.dtype}, not RGB (H, W, 3) or grey (H, W) uint8')
+    return array
+
+
+def pair(
+    images: ImageSource | Sequence[ImageSource], expressions: str | Sequence[str]
+) -> list[tuple[ImageSource, str]]:
+    """Pairs of image and expression.
+
+    One expression goes with every image. Several expressions all go with one source (a path, a folder, a pattern, an
+    image); with a list of images of the same length they are pairs.
+
+    Raises:
+        DataError: two lists of different lengths, or nothing to do.
+    """
+    listed = isinstance(images, (list, tuple))
+    sources: list[ImageSource] = []
+    for source in images if listed else [images]:
+        sources += list_images(source) if isinstance(source, (str, os.PathLike)) else [source]
+    several = not isinstance(expressions, str)
+    texts = list(expressions) if several else [expressions]
+    if not sources or not texts:
+        raise DataError(f'nothing to segment: {len(sources)} images and {len(texts)} expressions')
+    if listed and len(images) > 1 and len(texts) > 1:
+        if not len(images) == len(sources) == len(texts):
+            raise DataError(
+                f'{len(sources)} images and {len(texts)} expressions are no pairs: give lists of one length, or pairs='
+            )
+        return list(zip(sources, texts, strict=True))
+    return [(source, text) for source in sources for text in texts]

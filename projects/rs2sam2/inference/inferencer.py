@@ -1,0 +1,218 @@
+"""Segment what an expression means in an image: the Python API, with the habits of mmengine's inferencers."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.infer.infer import BaseInferencer
+from mmseg.registry import MODELS, TRANSFORMS
+from PIL import Image
+from rich.progress import track
+
+from rs2sam2.errors import ConfigError, DataError
+from rs2sam2.inference.images import ImageSource, InputImage, load_image, pair
+from rs2sam2.inference.points import Box, Points, point_prompts
+from rs2sam2.inference.results import SegmentationResult
+from rs2sam2.inference.source import find_model, load_weights, test_pipeline
+from rs2sam2.structures import PointPrompts, RefSegDataSample
+from rs2sam2.visualization.overlay import FOUND, draw_regions
+
+READERS = ('LoadRGBImage', 'LoadReferringMask')
+
+
+class PreparedImage(NamedTuple):
+    """An image after the part of the pipeline that reads no expression: its fields, and what to tell the user."""
+
+    fields: dict
+    notes: tuple[str, ...]
+
+
+class PreparedSample(NamedTuple):
+    """One expression of an image, ready for a batch: the pipeline's `inputs` and `data_samples`, and the notes."""
+
+    data: dict
+    notes: tuple[str, ...]
+
+
+class RS2SAM2Inferencer(BaseInferencer):
+    """Segments images by referring expressions.
+
+    Args:
+        model: a config file, or a work dir with its config and best checkpoint (see `source.find_model`).
+        weights: checkpoint, one of ours or a published file; None takes the work dir's best.
+        device: 'cpu', 'cuda:1' ...; None takes a GPU where there is one.
+        show_progress: show a progress bar in calls.
+
+    Raises:
+        RefSegError: the model cannot be used; one line says why.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        weights: str | Path | None = None,
+        device: str | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        self.source = find_model(model, weights)
+        super().__init__(self.source.config, str(self.source.weights), device, 'mmseg', show_progress)
+
+    def __call__(
+        self,
+        inputs: ImageSource | Sequence[ImageSource] | None = None,
+        expressions: str | Sequence[str] | None = None,
+        *,
+        pairs: Iterable[tuple[ImageSource, str]] | None = None,
+        box: Box | None = None,
+        point: Points | None = None,
+        min_score: float | None = None,
+        batch_size: int = 1,
+    ) -> list[SegmentationResult]:
+        """Segment.
+
+        Args:
+            inputs: path, folder, pattern such as `scenes/*.png`, (H, W, 3) uint8 RGB array, PIL image, or a list.
+            expressions: one for every image, several for one source, or one an image of a list.
+            pairs: (image, expression) instead of the two.
+            box: (x0, y0, x1, y1) around the target, in pixels of the image; needs a single image.
+            point: (x, y) on the target, or several (x, y) and (x, y, 1 on or 0 beside the target).
+            min_score: a mask whose score is below it is emptied.
+            batch_size: how many expressions the model takes at once.
+
+        Returns:
+            One result a pair, images in order, each with its expressions in order.
+
+        Raises:
+            RefSegError: an image or an expression cannot be used, or the model cannot be refined by points.
+        """
+        if (pairs is None) == (inputs is None) or (inputs is None) != (expressions is None):
+            raise DataError('give images and expressions, or pairs=')
+        if batch_size < 1:
+            raise ConfigError(f'batch_size={batch_size}: at least 1')
+        jobs = pair(inputs, expressions) if pairs is None else list(pairs)
+        if (box is not None or point is not None) and len({id(image) for image, _ in jobs}) != 1:
+            raise DataError('box and point belong to one image: call once for each image')
+        batches = self.preprocess(jobs, batch_size)
+        if self.show_progress:
+            batches = track(batches, 'Segmenting', total=-(-len(jobs) // batch_size))
+        results = []
+        for batch in batches:
+            results += self.postprocess(self.forward(batch, box, point), batch, min_score)
+        return results
+
+    def preprocess(self, jobs: Iterable[tuple[ImageSource, str]], batch_size: int) -> Iterator[list[PreparedSample]]:
+        """Read, prepare and batch; an image is read once for expressions that follow each other."""
+        batch, last, image = [], None, None
+        for number, (source, expression) in enumerate(jobs):
+            if image is None or source is not last:
+                image, last = self.prepare_image(load_image(source, f'image {number}')), source
+            batch.append(self.prepare(image, expression))
+            if len(batch) == batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def prepare_image(self, image: InputImage) -> PreparedImage:
+        """Run the part of the pipeline that reads no expression."""
+        fields = dict(img=image.pixels, img_path=image.name, ori_shape=image.pixels.shape[:2])
+        return PreparedImage(self.pipeline.image(fields), image.notes)
+
+    def prepare(self, image: PreparedImage, expression: str) -> PreparedSample:
+        """Run the rest of the pipeline for one expression.
+
+        Raises:
+            TokenizerError: the expression is empty, or too long for the model.
+        """
+        data = self.pipeline.expression(
+            {**image.fields, 'sample_id': repr(_short(expression)), 'expression': expression}
+        )
+        # In a batch, one expression that is too long would take the others with it.
+        self.model.data_preprocessor.pad([data['inputs'].token_ids], [data['data_samples']])
+        return PreparedSample(data, image.notes)
+
+    @torch.inference_mode()
+    def forward(
+        self, batch: Sequence[PreparedSample], box: Box | None = None, point: Points | None = None
+    ) -> list[RefSegDataSample]:
+        """Run the model on a batch; `box` and `point` in pixels of the (one) original image."""
+        data = self.collate_fn([sample.data for sample in batch])
+        shape = batch[0].data['data_samples'].ori_shape
+        points = point_prompts(box, point, shape, data['inputs'].image[0].shape[-2:])
+        try:
+            data = self.model.data_preprocessor(data, False)
+            if points is not None:
+                device, count = data['inputs'].image.device, len(batch)
+                points = PointPrompts(*(field.to(device).expand(count, *field.shape[1:]) for field in points))
+            return self.model.predict(**data, points=points)
+        except torch.OutOfMemoryError:
+            raise ConfigError(f'a batch of {len(batch)} does not fit into the GPU: use a smaller batch size') from None
+
+    def postprocess(
+        self, preds: Sequence[RefSegDataSample], batch: Sequence[PreparedSample], min_score: float | None = None
+    ) -> list[SegmentationResult]:
+        """Typed results of a batch."""
+        return [
+            SegmentationResult.from_data_sample(pred, min_score, sample.notes)
+            for pred, sample in zip(preds, batch, strict=True)
+        ]
+
+    def visualize(self, inputs: Sequence[ImageSource], preds: Sequence[SegmentationResult]) -> list[np.ndarray]:
+        """Draw the masks over their images, (H, W, 3) uint8 each."""
+        return [
+            draw_overlay(load_image(image).pixels, result.mask) for image, result in zip(inputs, preds, strict=True)
+        ]
+
+    def _init_model(self, cfg: Config, weights: str, device: str) -> torch.nn.Module:
+        model = MODELS.build(cfg.model)
+        load_weights(model, Path(weights))
+        try:
+            model.to(device)
+        except (RuntimeError, AssertionError) as error:
+            line = str(error).strip().splitlines()[0]
+            raise ConfigError(f'device={device!r} cannot be used ({line}): use cpu, or another one') from error
+        return model.eval()
+
+    def _init_pipeline(self, cfg: Config) -> 'SplitPipeline':
+        return SplitPipeline(test_pipeline(cfg))
+
+    def _init_collate(self, cfg: Config) -> object:
+        return pseudo_collate
+
+    def _init_visualizer(self, cfg: Config) -> None:
+        """Nothing: overlays need no vis backend."""
+
+
+class SplitPipeline:
+    """The test pipeline in two parts, so that an image is resized once for all its expressions.
+
+    The steps that read files and ground truth are left out.
+
+    Args:
+        steps: configs of the transforms; the second part begins with the one that has a tokenizer.
+
+    Raises:
+        ConfigError: no step has a tokenizer.
+    """
+
+    def __init__(self, steps: Sequence[dict]) -> None:
+        steps = [step for step in steps if step['type'] not in READERS]
+        start = next((i for i, step in enumerate(steps) if 'tokenizer' in step), None)
+        if start is None:
+            raise ConfigError('the test pipeline of the config has no step with a tokenizer (TokenizeExpression)')
+        self.image = Compose([TRANSFORMS.build(step) for step in steps[:start]])
+        self.expression = Compose([TRANSFORMS.build(step) for step in steps[start:]])
+
+
+def draw_overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Tint and outline a mask (H, W) bool over an image (H, W, 3) uint8."""
+    return np.asarray(draw_regions(Image.fromarray(image), [(mask, FOUND)]))
+
+
+def _short(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else text[:length] + '…'

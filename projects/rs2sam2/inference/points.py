@@ -1,0 +1,64 @@
+"""Clicks and boxes in pixels of the original image, as SAM2 takes them."""
+
+from collections.abc import Sequence
+from numbers import Real
+
+import torch
+
+from rs2sam2.errors import DataError
+from rs2sam2.structures import PointPrompts
+
+BESIDE, ON, UPPER_LEFT, LOWER_RIGHT = range(4)
+"""SAM2's labels of points."""
+
+Box = Sequence[float]
+Points = Sequence[float] | Sequence[Sequence[float]]
+
+
+def point_prompts(
+    box: Box | None, point: Points | None, image_size: tuple[int, int], view_size: tuple[int, int]
+) -> PointPrompts | None:
+    """Check clicks and a box and scale them to SAM2's view.
+
+    Args:
+        box: (x0, y0, x1, y1) in pixels of the original image.
+        point: (x, y), or several (x, y) and (x, y, 1 on or 0 beside the target).
+        image_size: (H, W) of the original image.
+        view_size: (H, W) of SAM2's view.
+
+    Returns:
+        Prompts for a batch of one; None without a click and a box.
+
+    Raises:
+        DataError: they do not lie in the image, or are none.
+    """
+    corners = [] if box is None else _corners(box, image_size)
+    clicks = [] if point is None else [_click(one, image_size) for one in _listed(point)]
+    points = corners + clicks
+    if not points:
+        return None
+    coords = torch.tensor([(x, y) for x, y, _ in points], dtype=torch.float32)
+    scale = torch.tensor([view_size[1] / image_size[1], view_size[0] / image_size[0]])
+    labels = torch.tensor([label for _, _, label in points], dtype=torch.int32)
+    return PointPrompts((coords * scale)[None], labels[None])
+
+
+def _listed(point: Points) -> Sequence[Sequence[float]]:
+    return [point] if len(point) and isinstance(point[0], Real) else point
+
+
+def _corners(box: Box, size: tuple[int, int]) -> list[tuple[float, float, int]]:
+    height, width = size
+    if len(box) != 4 or not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
+        raise DataError(f'box={tuple(box)} is not x0, y0, x1, y1 inside the image of {width}x{height}')
+    return [(float(box[0]), float(box[1]), UPPER_LEFT), (float(box[2]), float(box[3]), LOWER_RIGHT)]
+
+
+def _click(point: Sequence[float], size: tuple[int, int]) -> tuple[float, float, int]:
+    height, width = size
+    label = point[2] if len(point) == 3 else ON
+    if len(point) not in (2, 3) or label not in (BESIDE, ON) or not (0 <= point[0] < width and 0 <= point[1] < height):
+        raise DataError(
+            f'point={tuple(point)} is not x, y (and 1 on the target, 0 beside it) inside the image of {width}x{height}'
+        )
+    return float(point[0]), float(point[1]), int(label)
