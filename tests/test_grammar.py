@@ -222,6 +222,8 @@ def test_vocabulary_has_every_word_that_is_said():
         ((115, 75, 45), 'brown'),
         ((196, 196, 196), None),
         ((150, 130, 120), None),
+        ((44, 69, 75), None),
+        ((42, 56, 38), None),
     ],
 )
 def test_measure_colour_names_plain_colours_and_is_silent_between_them(rgb, name):

@@ -19,13 +19,14 @@ def _name_index(red: float, green: float, blue: float) -> int:
     hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
     hue *= 360
     chroma = saturation * value
-    if value < 0.24 and chroma < 0.1:
+    if value < 0.22 and chroma < 0.07:
         return COLOURS.index('black')
     if chroma < 0.12 or saturation < 0.14:
         if value > 0.8:
             return COLOURS.index('white')
         return COLOURS.index('gray') if 0.32 < value < 0.74 else -1
-    if saturation < 0.28 or value < 0.2:
+    # A cast over dark or faded pixels is no colour of the object.
+    if saturation < 0.3 or chroma < 0.18:
         return -1
     if 8 <= hue <= 40 and value < 0.56:
         return COLOURS.index('brown')
