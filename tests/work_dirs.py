@@ -4,14 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from conftest import ROOT
 from mmengine.config import Config
 from mmseg.registry import MODELS
 from PIL import Image
 from rs2sam2.scenes.tokenizer import train_tokenizer
 from rs2sam2.text.tokenizer import RefSegTokenizer
 from sentencepiece import SentencePieceProcessor
-
-from conftest import ROOT
 from tiny import SIZE, UNION_SIZE, shrink
 
 WORDS = ['the', 'red', 'ship', 'on', 'left', 'harbor', 'in', 'middle']

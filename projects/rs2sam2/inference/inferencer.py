@@ -1,5 +1,6 @@
 """Segment what an expression means in an image: the Python API, with the habits of mmengine's inferencers."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -95,7 +96,7 @@ class RS2SAM2Inferencer(BaseInferencer):
         if batch_size < 1:
             raise ConfigError(f'batch_size={batch_size}: at least 1')
         jobs = pair(inputs, expressions) if pairs is None else list(pairs)
-        if (box is not None or point is not None) and len({id(image) for image, _ in jobs}) != 1:
+        if (box is not None or point is not None) and len({_key(image) for image, _ in jobs}) != 1:
             raise DataError('box and point belong to one image: call once for each image')
         batches = self.preprocess(jobs, batch_size)
         if self.show_progress:
@@ -109,8 +110,8 @@ class RS2SAM2Inferencer(BaseInferencer):
         """Read, prepare and batch; an image is read once for expressions that follow each other."""
         batch, last, image = [], None, None
         for number, (source, expression) in enumerate(jobs):
-            if image is None or source is not last:
-                image, last = self.prepare_image(load_image(source, f'image {number}')), source
+            if image is None or _key(source) != last:
+                image, last = self.prepare_image(load_image(source, f'image {number}')), _key(source)
             batch.append(self.prepare(image, expression))
             if len(batch) == batch_size:
                 yield batch
@@ -212,6 +213,11 @@ class SplitPipeline:
 def draw_overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Tint and outline a mask (H, W) bool over an image (H, W, 3) uint8."""
     return np.asarray(draw_regions(Image.fromarray(image), [(mask, FOUND)]))
+
+
+def _key(source: ImageSource) -> object:
+    """Equal for the same file or the same object in memory."""
+    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else id(source)
 
 
 def _short(text: str, length: int = 60) -> str:
