@@ -13,6 +13,9 @@ from rs2sam2.text.tokenizer import RefSegTokenizer
 from sentencepiece import SentencePieceProcessor
 from tiny import SIZE, UNION_SIZE, shrink
 
+# A model this small is faster on one thread, and tests share the machine.
+torch.set_num_threads(1)
+
 WORDS = ['the', 'red', 'ship', 'on', 'left', 'harbor', 'in', 'middle']
 
 

@@ -1,25 +1,27 @@
-"""What the scene pipeline needs of a model: windows and an expression in, log-odds and scores out."""
+"""An inferencer as the scene pipeline's `rs2sam2.geo.predictor.WindowPredictor`."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
 from rs2sam2.inference.images import InputImage
 from rs2sam2.inference.inferencer import RS2SAM2Inferencer
-from rs2sam2.inference.results import MEAN_PROBABILITY, resize_logits, score_mask
+from rs2sam2.inference.results import resize_logits
 
 
-class WindowPredictor(Protocol):
-    """Segments windows of a scene.
+class InferencerWindowPredictor:
+    """Segments windows of a scene; all windows of a call are one batch.
+
+    Args:
+        inferencer: the model.
 
     Attributes:
-        scores: of the windows of the last `predict`, in [0, 1].
-        score_kind: what they are: 'presence' or 'mean foreground probability'.
+        scores: presence of the target in the windows of the last call, each None when the model never learned it.
     """
 
-    scores: list[float]
-    score_kind: str
+    def __init__(self, inferencer: RS2SAM2Inferencer) -> None:
+        self.inferencer = inferencer
+        self.scores: list[float | None] = []
 
     def predict(self, images: Sequence[np.ndarray], expression: str) -> np.ndarray:
         """Segment windows of one size.
@@ -31,28 +33,9 @@ class WindowPredictor(Protocol):
         Returns:
             Log-odds of foreground at the windows' size, (n, h, w) float32.
         """
-
-
-class InferencerWindowPredictor:
-    """A `WindowPredictor` that runs an inferencer; all windows of a call are one batch.
-
-    Args:
-        inferencer: the model.
-    """
-
-    def __init__(self, inferencer: RS2SAM2Inferencer) -> None:
-        self.inferencer = inferencer
-        self.scores: list[float] = []
-        self.score_kind = MEAN_PROBABILITY
-
-    def predict(self, images: Sequence[np.ndarray], expression: str) -> np.ndarray:
-        """See `WindowPredictor.predict`."""
         inferencer = self.inferencer
         batch = [inferencer.prepare(inferencer.prepare_image(InputImage(one, 'window')), expression) for one in images]
-        logits, self.scores = [], []
-        for sample in inferencer.forward(batch):
-            low = sample.seg_logits.data
-            score, self.score_kind = score_mask(low[0].cpu().numpy(), sample.presence)
-            self.scores.append(score)
-            logits.append(resize_logits(low, images[0].shape[:2])[0].cpu().numpy())
-        return np.stack(logits)
+        samples = inferencer.forward(batch)
+        self.scores = [sample.presence for sample in samples]
+        size = images[0].shape[:2]
+        return np.concatenate([resize_logits(sample.seg_logits.data, size).cpu().numpy() for sample in samples])
