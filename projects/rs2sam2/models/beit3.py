@@ -149,6 +149,12 @@ class BEiT3UnionEncoder(BaseModule):
         for weight in (self.vision_embed.cls_token, *(m.weight for m in (self.text_embed, *self.positions.values()))):
             nn.init.trunc_normal_(weight, std=0.02)
 
+    def freeze_text_output(self) -> None:
+        """Freeze what only the text features come from: the last block's text layers after its keys and values."""
+        last = self.layers[-1]
+        for module in (last.attn.q_proj, last.attn.inner_norm, last.attn.out_proj, last.ffn_norm, last.ffn, self.norm):
+            module.text.requires_grad_(False)
+
     def forward(self, image: Tensor, token_ids: Tensor, text_mask: Tensor) -> UnionFeatures:
         """Encode one view and one expression a sample.
 

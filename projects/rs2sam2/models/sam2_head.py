@@ -30,7 +30,7 @@ class SAM2Head(BaseModule):
             p > 0.5 (released RS2-SAM2); otherwise where p > 0 (SAM2, EVF-SAM2).
         point_prompts: whether the embeddings of points and boxes mean something, because the weights start from SAM2's:
             referring training never touches them, so from scratch they are noise and such prompts are refused.
-        losses: modules called with `LossInputs`; each has a `name` and returns a scalar.
+        losses: modules called with `LossInputs`; each has a `name`, says whether it `reads_text`, and returns a scalar.
         init_cfg: mmengine's initialisation config.
     """
 

@@ -32,7 +32,7 @@ class RS2SAM2(BaseSegmentor):
 
     Args:
         union_encoder: config of a module with a width `dim`, called with (view, token ids, text mask); it returns
-            `UnionFeatures`.
+            `UnionFeatures`. Its `freeze_text_output()` is called where nothing reads its text features.
         backbone: config of the image encoder, called with (image, fusion, text); `block_dims` sizes the neck.
         decode_head: config of the head; its `text_gate` and `losses` are configs too.
         neck: config of the fusion neck in the backbone's blocks; None for none.
@@ -67,6 +67,10 @@ class RS2SAM2(BaseSegmentor):
         head['text_gate'] = MODELS.build(head['text_gate']) if head.get('text_gate') else None
         head['losses'] = [MODELS.build(loss) for loss in head.get('losses', ())]
         self.decode_head = MODELS.build(head)
+        losses_read_text = any(loss.reads_text for loss in head['losses'])
+        if self.neck is None and head['text_gate'] is None and not losses_read_text:
+            self.text_proj.requires_grad_(False)
+            self.union_encoder.freeze_text_output()
 
     def extract_feat(self, inputs: ReferringBatch) -> FusedFeatures:
         """Encode both views and the text, fusing text and image in every block of the backbone."""

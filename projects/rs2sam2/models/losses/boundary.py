@@ -24,6 +24,7 @@ class TextGuidedBoundaryLoss(nn.Module):
     """
 
     name = 'loss_boundary'
+    reads_text = True
 
     def __init__(self, text_dim: int = 256, hard: bool = False, loss_weight: float = 0.2) -> None:
         super().__init__()

@@ -19,6 +19,7 @@ class ReferringCrossEntropyLoss(nn.Module):
     """
 
     name = 'loss_ce'
+    reads_text = False
 
     def __init__(self, class_weight: tuple[float, float] = (0.9, 1.1), loss_weight: float = 0.9) -> None:
         super().__init__()
@@ -42,6 +43,7 @@ class ReferringDiceLoss(nn.Module):
     """
 
     name = 'loss_dice'
+    reads_text = False
 
     def __init__(self, loss_weight: float = 0.1, eps: float = 1e-6) -> None:
         super().__init__()

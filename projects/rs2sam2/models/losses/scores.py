@@ -14,6 +14,7 @@ class IoUScoreLoss(nn.Module):
     """
 
     name = 'loss_iou'
+    reads_text = False
 
     def __init__(self, loss_weight: float = 0.05) -> None:
         super().__init__()
@@ -37,6 +38,7 @@ class PresenceLoss(nn.Module):
     """
 
     name = 'loss_presence'
+    reads_text = False
 
     def __init__(self, loss_weight: float = 0.05) -> None:
         super().__init__()
