@@ -71,6 +71,13 @@ class RefSegDataset(BaseSegDataset):
         """Whether `skip_ids` names one of a sample's ids."""
         return any(str(one) in self.skip_ids for one in ids)
 
+    def check_sample(self, sample: dict, size: tuple[int, int]) -> None:
+        """Check a sample's mask against the size (h, w) of its image; nothing here, as sets differ in what they allow.
+
+        Raises:
+            DataError: The mask does not fit its image.
+        """
+
     def load_data_list(self) -> list[dict]:
         """Read and check all samples of the split.
 

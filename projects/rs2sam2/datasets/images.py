@@ -3,6 +3,8 @@
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -28,13 +30,26 @@ def read_image(path: str | os.PathLike, mode: str, remedy: str = _REMEDY) -> np.
     Raises:
         DataError: The file is missing, truncated, undecodable, or has more than 8 bits a channel, which PIL would clip.
     """
+    with _one_line_errors(path, remedy), Image.open(path) as image:
+        if image.mode not in _EIGHT_BIT_MODES:
+            raise DataError(f'{path} has pixels of mode {image.mode}, not 8 bits a channel; stretch it to 8 bits first')
+        return np.array(image.convert(mode))
+
+
+def image_size(path: str | os.PathLike, remedy: str = _REMEDY) -> tuple[int, int]:
+    """Height and width of an image file, from its header alone.
+
+    Raises:
+        DataError: The file is missing or is no image.
+    """
+    with _one_line_errors(path, remedy), Image.open(path) as image:
+        return image.height, image.width
+
+
+@contextmanager
+def _one_line_errors(path: str | os.PathLike, remedy: str) -> Iterator[None]:
     try:
-        with Image.open(path) as image:
-            if image.mode not in _EIGHT_BIT_MODES:
-                raise DataError(
-                    f'{path} has pixels of mode {image.mode}, not 8 bits a channel; stretch it to 8 bits first'
-                )
-            return np.array(image.convert(mode))
+        yield
     except FileNotFoundError as error:
         raise DataError(f'{path} is missing; {remedy}') from error
     except UnidentifiedImageError as error:

@@ -6,9 +6,6 @@ from typing import ClassVar
 from rs2sam2.datasets.base import RefSegDataset
 from rs2sam2.errors import DataError
 
-# The masks are grey pictures with soft edges; the set's own code takes what is brighter than this (0 ... 255).
-_FOREGROUND_ABOVE = 50
-
 
 class RefSegRSDataset(RefSegDataset):
     """RefSegRS on disk: `images/<id>.tif`, `masks/<id>.tif`, `output_phrase_{split}.txt` with lines `<id> <phrase>`.
@@ -26,6 +23,9 @@ class RefSegRSDataset(RefSegDataset):
     METAINFO: ClassVar[dict] = dict(
         **RefSegDataset.METAINFO, dataset_name='RefSegRS', split_counts=dict(train=2172, val=431, test=1817)
     )
+
+    # The masks are grey pictures with soft edges; the set's own code takes what is brighter than this (0 ... 255).
+    FOREGROUND_ABOVE: ClassVar[int] = 50
 
     def __init__(
         self,
@@ -75,5 +75,5 @@ class RefSegRSDataset(RefSegDataset):
             category=None,
             no_target=False,
             seg_map_path=os.path.join(self.data_prefix['seg_map_path'], sample_id + self.seg_map_suffix),
-            seg_threshold=_FOREGROUND_ABOVE,
+            seg_threshold=self.FOREGROUND_ABOVE,
         )

@@ -10,15 +10,6 @@ from rs2sam2.datasets.base import RefSegDataset
 from rs2sam2.datasets.safe_pickle import load_plain_pickle
 from rs2sam2.errors import ConfigError, DataError
 
-_REF_KEYS = {
-    'ref_id': (int, str),
-    'image_id': (int, str),
-    'ann_id': (int, str, type(None)),
-    'category_id': (int, str, type(None)),
-    'split': str,
-    'file_name': str,
-    'sentences': list,
-}
 _OPTIONAL_KEYS = {'ann_id', 'category_id'}
 
 
@@ -64,6 +55,15 @@ class RRSISDDataset(RefSegDataset):
         ),
         split_counts=dict(train=12181, val=1740, test=3481),
     )
+    REF_KEYS: ClassVar[dict] = dict(
+        ref_id=(int, str),
+        image_id=(int, str),
+        ann_id=(int, str, type(None)),
+        category_id=(int, str, type(None)),
+        split=str,
+        file_name=str,
+        sentences=list,
+    )
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class RRSISDDataset(RefSegDataset):
     def read_samples(self) -> tuple[list[dict], set[str]]:
         """Read refs and masks; see `RefSegDataset.read_samples`."""
         refs = self._read_refs()
-        instances = _Instances(self.instances_file, self._metainfo['categories'])
+        instances = InstancesFile(self.instances_file, self._metainfo['categories'])
         samples, known, dropped = [], set(), 0
         for ref in refs:
             ref_id, count = ref['ref_id'], len(ref['sentences'])
@@ -99,7 +99,7 @@ class RRSISDDataset(RefSegDataset):
             wanted = [k for k, sample_id in enumerate(sample_ids) if not self.skips(sample_id, ref_id, ref['image_id'])]
             if not wanted:
                 continue
-            no_target = bool(ref.get('no_target', False))
+            no_target = self.means_nothing(ref)
             if no_target and self.no_target == 'drop':
                 dropped += 1
                 continue
@@ -117,7 +117,7 @@ class RRSISDDataset(RefSegDataset):
             raise DataError(f'{self.ann_file} is not a list of refs; check ann_file')
         for index, ref in enumerate(refs):
             name = f'ref {ref["ref_id"]}' if 'ref_id' in ref else f'the ref at place {index}'
-            for key, kinds in _REF_KEYS.items():
+            for key, kinds in self.REF_KEYS.items():
                 if key not in ref and key not in _OPTIONAL_KEYS:
                     raise DataError(f'{self.ann_file}: {name} has no {key}; mend the file')
                 if not isinstance(ref.get(key), kinds):
@@ -132,29 +132,43 @@ class RRSISDDataset(RefSegDataset):
             raise DataError(f'{self.ann_file}: sentence {k} of ref {ref["ref_id"]} has no text `sent`')
         return sentence['sent']
 
-    def _target(self, ref: dict, no_target: bool, instances: '_Instances') -> dict:
-        """Build the fields that all sentences of a ref share."""
+    def means_nothing(self, ref: dict) -> bool:
+        """Whether a ref says that it means nothing in its image."""
+        return bool(ref.get('no_target', False))
+
+    def target_masks(self, ref: dict, instances: 'InstancesFile') -> tuple[list | dict, Any]:
+        """What a ref means.
+
+        Returns:
+            Its segmentation (see `decode_segmentation`), and the id of its category or None.
+
+        Raises:
+            DataError: Its annotation is missing or has no segmentation.
+        """
         name = f'ref {ref["ref_id"]}'
+        annotation = instances.annotations.get(ref.get('ann_id'))
+        if annotation is None:
+            raise DataError(
+                f'{self.instances_file} has no annotation {ref.get("ann_id")} for {name} of {self.ann_file}; '
+                'use the two files of one release or list the ref in skip_ids'
+            )
+        if 'segmentation' not in annotation:
+            raise DataError(f'{self.instances_file}: annotation {ref["ann_id"]} of {name} has no segmentation')
+        category_id = ref.get('category_id')
+        return annotation['segmentation'], annotation.get('category_id') if category_id is None else category_id
+
+    def _target(self, ref: dict, no_target: bool, instances: 'InstancesFile') -> dict:
+        """Build the fields that all sentences of a ref share."""
         if no_target:
-            segmentation, category_id = [], ref.get('category_id')
-        else:
-            annotation = instances.annotations.get(ref.get('ann_id'))
-            if annotation is None:
-                raise DataError(
-                    f'{self.instances_file} has no annotation {ref.get("ann_id")} for {name} of {self.ann_file}; '
-                    'use the two files of one release or list the ref in skip_ids'
-                )
-            if 'segmentation' not in annotation:
-                raise DataError(f'{self.instances_file}: annotation {ref["ann_id"]} of {name} has no segmentation')
-            segmentation = annotation['segmentation']
             category_id = ref.get('category_id')
-            if category_id is None:
-                category_id = annotation.get('category_id')
+            segmentation, category_id = [], None if isinstance(category_id, list) else category_id
+        else:
+            segmentation, category_id = self.target_masks(ref, instances)
         return dict(
             image_id=ref['image_id'],
             ann_id=ref.get('ann_id'),
             img_path=os.path.join(self.data_prefix['img_path'], ref['file_name']),
-            category=instances.category(category_id, name),
+            category=instances.category(category_id, f'ref {ref["ref_id"]}'),
             segmentation=segmentation,
             mask_size=instances.sizes.get(ref['image_id']),
             no_target=no_target,
@@ -165,7 +179,7 @@ def _is_entry(row: Any, fields: tuple[str, ...]) -> bool:
     return isinstance(row, dict) and all(isinstance(row.get(field), (int, str)) for field in fields)
 
 
-class _Instances:
+class InstancesFile:
     """What `instances.json` knows: annotations by id, image sizes (h, w) by id, category names by id."""
 
     def __init__(self, path: str, categories: tuple[str, ...]) -> None:
