@@ -13,7 +13,10 @@ from mmseg.registry import (
 )
 
 from rs2sam2.conversion.loading import OfficialWeights
+from rs2sam2.datasets.jsonl import JSONLRefSegDataset
+from rs2sam2.datasets.nwpu_refer import NWPUReferDataset
 from rs2sam2.datasets.refsegrs import RefSegRSDataset
+from rs2sam2.datasets.risbench import RISBenchDataset
 from rs2sam2.datasets.rrsisd import RRSISDDataset
 from rs2sam2.datasets.transforms import (
     LoadReferringMask,
@@ -47,7 +50,7 @@ from rs2sam2.visualization.hook import RefSegVisualizationHook
 from rs2sam2.visualization.visualizer import RefSegVisualizer
 
 COMPONENTS = {
-    DATASETS: (RRSISDDataset, RefSegRSDataset),
+    DATASETS: (JSONLRefSegDataset, NWPUReferDataset, RISBenchDataset, RRSISDDataset, RefSegRSDataset),
     HOOKS: (CurvesHook, RefSegVisualizationHook),
     METRICS: (RRSISMetric,),
     MODELS: (
