@@ -1,5 +1,6 @@
 custom_imports = dict(imports=['rs2sam2'], allow_failed_imports=False)
 default_scope = 'mmseg'
+runner_type = 'StrictRunner'
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),

@@ -3,12 +3,12 @@ text_dim = 128
 model = dict(
     type='RS2SAM2',
     text_dim=text_dim,
-    data_preprocessor=dict(type='RefSegDataPreProcessor', vocab_size=310, max_text_length=62),
+    data_preprocessor=dict(type='RefSegDataPreProcessor', vocab_size=175, max_text_length=62),
     union_encoder=dict(
         type='BEiT3UnionEncoder',
         arch=dict(dim=128, depth=4, num_heads=4),
         image_size=128,
-        vocab_size=310,
+        vocab_size=175,
         max_text_length=62,
     ),
     backbone=dict(
