@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from rs2sam2.models.linear import Linear
 from rs2sam2.structures import UnionFeatures
 
 # fairseq's learned positions: the i-th token takes row i + 2.
@@ -34,9 +35,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc1 = Linear(dim, hidden_dim)
         self.norm = nn.LayerNorm(hidden_dim)
-        self.fc2 = nn.Linear(hidden_dim, dim)
+        self.fc2 = Linear(hidden_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, N, D) to (B, N, D)."""
@@ -49,11 +50,11 @@ class MultiwayAttention(nn.Module):
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.q_proj = Multiway(nn.Linear, dim, dim)
-        self.k_proj = Multiway(nn.Linear, dim, dim)
-        self.v_proj = Multiway(nn.Linear, dim, dim)
+        self.q_proj = Multiway(Linear, dim, dim)
+        self.k_proj = Multiway(Linear, dim, dim)
+        self.v_proj = Multiway(Linear, dim, dim)
         self.inner_norm = Multiway(nn.LayerNorm, dim)
-        self.out_proj = Multiway(nn.Linear, dim, dim)
+        self.out_proj = Multiway(Linear, dim, dim)
 
     def forward(self, vision: Tensor, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Attend over both parts; `mask` (B, 1, 1, 1 + N + L) is True where a key counts."""

@@ -5,10 +5,10 @@ RS2-SAM2 (https://arxiv.org/abs/2503.07266), section "Bidirectional Hierarchical
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rs2sam2.models.attention import CrossAttention
+from rs2sam2.models.linear import Linear
 from rs2sam2.structures import TextState
 
 
@@ -31,25 +31,33 @@ class BidirectionalFusion(nn.Module):
         inner = dim // 4
         self.text_rate = text_rate
         self.update_text = update_text
-        self.down = nn.Linear(dim, inner)
-        self.text_in = nn.Linear(text_dim, inner)
+        self.down = Linear(dim, inner)
+        self.text_in = Linear(text_dim, inner)
         self.image_reads_text = CrossAttention(inner, num_heads)
         self.text_reads_image = CrossAttention(inner, num_heads)
-        self.up = nn.Linear(inner, dim)
-        self.text_out = nn.Linear(inner, text_dim)
+        self.up = Linear(inner, dim)
+        self.text_out = Linear(inner, text_dim)
         if not update_text:
             self.text_reads_image.requires_grad_(False)
             self.text_out.requires_grad_(False)
 
     def forward(self, feature: Tensor, text: TextState) -> tuple[Tensor, TextState]:
-        """Return the fused feature (B, H, W, d) and the new text state; padded tokens are never read."""
-        down = F.gelu(self.down(feature)).flatten(1, 2)  # (B, HW, d / 4)
+        """Fuse; padded tokens are never read.
+
+        Args:
+            feature: (B * n, h, w, d), the positions of an image in any order.
+            text: running text state of the B expressions.
+
+        Returns:
+            The fused feature and the new text state.
+        """
+        down = self.down(feature, gelu=True).view(len(text.tokens), -1, self.down.out_features)
         words = self.text_in(text.tokens)
-        image = down + self.image_reads_text(down, words, text.mask)
+        image = self.image_reads_text(down, words, text.mask, residual=down)
         if self.update_text:
-            update = self.text_out(words + self.text_reads_image(words, image))
+            update = self.text_out(self.text_reads_image(words, image, residual=words))
             text = text._replace(tokens=(1 - self.text_rate) * text.tokens + self.text_rate * update)
-        return feature + self.up(image).view_as(feature), text
+        return self.up(image.view(*feature.shape[:3], -1), residual=feature), text
 
 
 class ParallelAdapter(nn.Module):
@@ -63,18 +71,18 @@ class ParallelAdapter(nn.Module):
     def __init__(self, dim: int, rate: float = 0.5) -> None:
         super().__init__()
         self.rate = rate
-        self.down = nn.Linear(dim, dim // 4)
-        self.up = nn.Linear(dim // 4, dim)
+        self.down = Linear(dim, dim // 4)
+        self.up = Linear(dim // 4, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map the block's normed (B, H, W, d) to the branch's output of the same shape."""
-        return self.rate * self.up(F.gelu(self.down(x)))
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """Map the block's normed (..., d) to the branch's output of the same shape and add the residual."""
+        return residual + self.rate * self.up(self.down(x, gelu=True))
 
 
 class FusionSlot(nn.Module):
-    """What one backbone block takes: `fusion` before its shortcut, `adapter` beside its MLP."""
+    """What one backbone block takes: `fusion` before its shortcut, `adapter` beside its MLP (None once folded in)."""
 
-    def __init__(self, fusion: nn.Module, adapter: nn.Module) -> None:
+    def __init__(self, fusion: nn.Module, adapter: nn.Module | None) -> None:
         super().__init__()
         self.fusion = fusion
         self.adapter = adapter

@@ -6,13 +6,15 @@ of the sam2 package; its `MultiScaleBlock.forward` has no opening between attent
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from sam2.modeling.backbones.hieradet import MultiScaleAttention, do_pool
+from sam2.modeling.backbones.hieradet import do_pool
 from sam2.modeling.backbones.utils import PatchEmbed, window_partition, window_unpartition
-from sam2.modeling.sam2_utils import MLP
-from torch import Tensor, nn, zeros
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from rs2sam2.models.linear import Linear
 from rs2sam2.structures import TextState
 
 # The numbers of the sam2 package's own yaml files.
@@ -34,6 +36,48 @@ ARCHITECTURES = {
 }  # fmt: skip
 
 
+class WindowAttention(nn.Module):
+    """Self-attention within each (h, w) of a batch; queries are max-pooled 2 x 2 where a stage begins.
+
+    Args:
+        dim: input width.
+        dim_out: output width.
+        num_heads: attention heads.
+        pool: pooling of the queries, or None.
+    """
+
+    def __init__(self, dim: int, dim_out: int, num_heads: int, pool: nn.Module | None) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.pool = pool
+        self.qkv = Linear(dim, 3 * dim_out)
+        self.proj = Linear(dim_out, dim_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, h, w, d_in) to (n, h', w', d)."""
+        qkv = self.qkv(x).flatten(1, 2).unflatten(-1, (3, self.num_heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (n, heads, h w, d / heads)
+        height, width = x.shape[1:3]
+        if self.pool is not None:
+            height, width = height // 2, width // 2
+            q = q.transpose(1, 2).reshape(*x.shape[:3], -1)
+            q = do_pool(q, self.pool).flatten(1, 2).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self.proj(out).unflatten(1, (height, width))
+
+
+class MLP(nn.Module):
+    """Linear, GELU, Linear."""
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList((Linear(dim, hidden_dim), Linear(hidden_dim, dim)))
+
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """Map (..., d) to (..., d) and add the residual."""
+        return self.layers[1](self.layers[0](x, gelu=True), residual=residual)
+
+
 class HieraBlock(nn.Module):
     """A Hiera block: windowed attention, query pooling where a stage begins, MLP; optionally a fusion slot.
 
@@ -51,14 +95,14 @@ class HieraBlock(nn.Module):
         self.window = window
         self.pool = nn.MaxPool2d(2, 2) if pool else None
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = MultiScaleAttention(dim, dim_out, num_heads, q_pool=self.pool)
+        self.attn = WindowAttention(dim, dim_out, num_heads, self.pool)
         self.norm2 = nn.LayerNorm(dim_out, eps=1e-6)
-        self.mlp = MLP(dim_out, 4 * dim_out, dim_out, num_layers=2, activation=nn.GELU)
-        self.proj = nn.Linear(dim, dim_out) if dim != dim_out else None
+        self.mlp = MLP(dim_out, 4 * dim_out)
+        self.proj = Linear(dim, dim_out) if dim != dim_out else None
 
     def attend(self, x: Tensor) -> Tensor:
-        """Attention within windows, (B, H, W, d_in) -> (B, H', W', d); H' = H / 2 where queries are pooled."""
-        if not self.window:
+        """Attention within windows: over each (h, w) of the batch where these are windows, else padded windows."""
+        if self.window in (0, x.shape[1]):
             return self.attn(x)
         height, width = x.shape[1:3]
         windows, (padded_height, padded_width) = window_partition(x, self.window)
@@ -73,7 +117,10 @@ class HieraBlock(nn.Module):
     def forward(
         self, x: Tensor, slot: nn.Module | None = None, text: TextState | None = None
     ) -> tuple[Tensor, TextState | None]:
-        """Map (B, H, W, d_in) to (B, H', W', d), and the text state to the next block's."""
+        """Map (n, h, w, d_in) to (n, h', w', d), and the text state to the next block's.
+
+        n counts images, or their windows one image after the other.
+        """
         normed = self.norm1(x)
         shortcut = x if self.proj is None else do_pool(self.proj(normed), self.pool)
         attended = self.attend(normed)
@@ -81,9 +128,10 @@ class HieraBlock(nn.Module):
             attended, text = slot.fusion(attended, text)
         x = shortcut + attended
         normed = self.norm2(x)
-        out = x + self.mlp(normed)
-        if slot is not None:
-            out = out + slot.adapter(normed)
+        out = self.mlp(normed, residual=x)
+        # In a model folded for inference the adapter is a part of the MLP.
+        if slot is not None and slot.adapter is not None:
+            out = slot.adapter(normed, residual=out)
         return out, text
 
 
@@ -101,8 +149,8 @@ class HieraTrunk(nn.Module):
     ) -> None:
         super().__init__()
         self.patch_embed = PatchEmbed(embed_dim=embed_dim)
-        self.pos_embed = nn.Parameter(zeros(1, embed_dim, background, background))
-        self.pos_embed_window = nn.Parameter(zeros(1, embed_dim, windows[0], windows[0]))
+        self.pos_embed = nn.Parameter(torch.zeros(1, embed_dim, background, background))
+        self.pos_embed_window = nn.Parameter(torch.zeros(1, embed_dim, windows[0], windows[0]))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         nn.init.trunc_normal_(self.pos_embed_window, std=0.02)
         self.blocks = nn.ModuleList()
@@ -127,17 +175,52 @@ class HieraTrunk(nn.Module):
         return (background + tiles).permute(0, 2, 3, 1)
 
     def forward(
-        self, image: Tensor, slots: Sequence[nn.Module | None], text: TextState | None
+        self,
+        image: Tensor,
+        slots: Sequence[nn.Module | None],
+        text: TextState | None,
+        checkpoint_stages: Sequence[int] = (),
     ) -> tuple[list[Tensor], TextState | None]:
-        """Return the stages' outputs, strides 4 to 32, each (B, H, W, d), and the last text state."""
+        """Return the stages' outputs, strides 4 to 32, each (B, H, W, d), and the last text state.
+
+        Between blocks of one window size the features stay windows, (B * windows, w, w, d): all but attention is
+        pointwise, or, as fusion, blind to the order of an image's positions. Windows that need padding are made and
+        undone inside the block, so that nothing but its attention sees the padding.
+        """
         x = self.patch_embed(image)
         x = x + self.position(*x.shape[1:3])
-        stages = []
+        size, window, stages = x.shape[1:3], 0, []
         for i, (block, slot) in enumerate(zip(self.blocks, slots, strict=True)):
-            x, text = block(x, slot, text)
+            fits = block.window and not any(side % block.window for side in size)
+            x, window = rearrange(x, size, window, block.window if fits else 0), block.window if fits else 0
+            if torch.is_grad_enabled() and len(stages) in checkpoint_stages:
+                x, text = checkpoint(block, x, slot, text, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x, text = block(x, slot, text)
+            if block.pool is not None:
+                size, window = [side // 2 for side in size], window // 2
             if i in self.stage_ends:
-                stages.append(x)
+                stages.append(rearrange(x, size, window, 0))
         return stages, text
+
+
+def rearrange(x: Tensor, size: Sequence[int], window: int, new_window: int) -> Tensor:
+    """Go from one window side to another without a trip where they agree.
+
+    Args:
+        x: (B * windows, window, window, d), or (B, H, W, d) where `window` is 0.
+        size: H and W, multiples of both sides.
+        window: side of the windows of `x`, 0 for none.
+        new_window: the same for the result.
+
+    Returns:
+        The same features, (B * windows, new_window, new_window, d), or (B, H, W, d).
+    """
+    if window == new_window:
+        return x
+    if window:
+        x = window_unpartition(x, window, size, size)
+    return window_partition(x, new_window)[0] if new_window else x
 
 
 class FeaturePyramid(nn.Module):
@@ -168,6 +251,8 @@ class SAM2Hiera(BaseModule):
         arch: 'tiny', 'small', 'base-plus', 'large', or a dict with the keys of `ARCHITECTURES`' entries.
         out_channels: width C of the three output levels.
         frozen: keep the weights fixed and in eval mode; gradients still reach a fusion neck through them.
+        checkpoint_stages: stages, from 0, whose blocks keep only their input in training and compute the rest again
+            in the backward pass: less memory, more time, the same gradients.
         init_cfg: mmengine's initialisation config.
     """
 
@@ -176,6 +261,7 @@ class SAM2Hiera(BaseModule):
         arch: str | dict = 'large',
         out_channels: int = 256,
         frozen: bool = False,
+        checkpoint_stages: Sequence[int] = (),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -184,6 +270,7 @@ class SAM2Hiera(BaseModule):
         self.trunk = HieraTrunk(**(ARCHITECTURES[arch] if isinstance(arch, str) else arch))
         self.neck = FeaturePyramid([self.trunk.blocks[i].dim_out for i in self.trunk.stage_ends], out_channels)
         self.frozen = frozen
+        self.checkpoint_stages = checkpoint_stages
         if frozen:
             self.requires_grad_(False).eval()
 
@@ -215,5 +302,5 @@ class SAM2Hiera(BaseModule):
         if image.shape[-2] % 32 or image.shape[-1] % 32:
             raise ValueError(f'SAM2Hiera takes sides that are multiples of 32, got {tuple(image.shape[-2:])}')
         slots = [None] * len(self.trunk.blocks) if fusion is None else fusion.slots
-        stages, _ = self.trunk(image, slots, text)
+        stages, _ = self.trunk(image, slots, text, self.checkpoint_stages)
         return self.neck(stages)
