@@ -138,9 +138,8 @@ def load_pickle(path: Path, map_location: Any = 'cpu') -> Any:
             # Files older than torch 1.6 are no zip archives and cannot be mapped.
             return torch.load(path, map_location=map_location, weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
-        found = re.search(r'Unsupported (?:global: GLOBAL|class|operand) (\S+)|import(?:ing)? of (\S+)', str(error))
-        what = next(filter(None, found.groups()), None) if found else None
-        what = f'it asks for {what.rstrip(",.")}' if what else 'it is no pickle of plain tensors'
+        found = re.search(r'GLOBAL (\S+)', str(error))
+        what = f'its pickle asks for {found[1].rstrip(",.")}' if found else 'it is no pickle of plain tensors'
         raise CheckpointError(f'{path} is refused: {what}; only files of tensors are read, no code is run') from None
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
