@@ -1,0 +1,144 @@
+"""From blended log-odds on the model's grid to mask, probability and polygons on the scene's own grid."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.special import expit
+
+from rs2sam2.geo.clock import StageClock
+from rs2sam2.geo.coarse import CoarseMap
+from rs2sam2.geo.outputs import StagedFiles
+from rs2sam2.geo.polygons import PolygonTracer
+from rs2sam2.geo.rasters import NODATA, PROBABILITY_STEPS, quantise, write_cog
+from rs2sam2.geo.reader import SceneReader
+from rs2sam2.geo.storage import DiskRaster
+from rs2sam2.geo.vectors import PolygonFile
+
+_TILE = 1024
+
+
+class SceneExport:
+    """Writes the outputs of one scene, tile by tile.
+
+    Args:
+        reader: of the scene.
+        blended: log-odds on the model's grid.
+        coarse: what the whole scene said, or None.
+        expression: written into the outputs.
+        files: where they are staged.
+        paths: final path, or None, of 'mask', 'probability' and 'polygons'.
+        clock: counts 'mask', 'polygons' and 'cog'.
+
+    Attributes:
+        objects: how many polygons were written; None when none were asked for.
+        foreground_pixels: of the mask.
+        valid_pixels: of the scene.
+    """
+
+    def __init__(
+        self,
+        reader: SceneReader,
+        blended: DiskRaster,
+        coarse: CoarseMap | None,
+        expression: str,
+        files: StagedFiles,
+        paths: dict[str, Path | None],
+        clock: StageClock,
+    ) -> None:
+        self._reader, self._blended, self._coarse, self._clock = reader, blended, coarse, clock
+        self._files, self._tags = files, {'expression': expression}
+        self._rasters: dict[str, tuple[Path, DiskRaster]] = {}
+        for name in ('mask', 'probability'):
+            if paths[name] is not None:
+                pixels = DiskRaster(files.scratch / f'{name}.bin', *reader.shape, np.uint8)
+                self._rasters[name] = paths[name], pixels
+        self._polygons = self._tracer = self.objects = None
+        if paths['polygons'] is not None:
+            staged = files.staged(paths['polygons'])
+            self._polygons = PolygonFile(staged, expression, reader.crs, reader.transform)
+            self._tracer = PolygonTracer(reader.shape[1])
+        self.foreground_pixels = self.valid_pixels = 0
+
+    def run(self, rejected: bool) -> Iterator[float]:
+        """Writes everything; yields the finished share.
+
+        Args:
+            rejected: nothing is foreground, whatever the log-odds are.
+        """
+        height, width = self._reader.shape
+        # A scene resampled to many more pixels is taken in smaller tiles, so that memory stays the same.
+        side = max(16, int(_TILE * min(1.0, *self._reader.scale)))
+        for y in range(0, height, side):
+            for x in range(0, width, side):
+                self._export_tile(y, x, min(side, height - y), min(side, width - x), rejected)
+            if self._tracer is not None:
+                with self._clock('polygons'):
+                    for traced in self._tracer.end_row():
+                        self._polygons.add(traced)
+            yield min(1.0, (y + side) / height)
+        if self._tracer is not None:
+            with self._clock('polygons'):
+                for traced in self._tracer.end():
+                    self._polygons.add(traced)
+                self._polygons.close()
+            self.objects = self._polygons.count
+        for name, (path, pixels) in self._rasters.items():
+            with self._clock('cog'):
+                scale, averaged = (1.0, False) if name == 'mask' else (1 / PROBABILITY_STEPS, True)
+                staged = self._files.staged(path)
+                write_cog(pixels, staged, self._reader.crs, self._reader.transform, self._tags, scale, averaged)
+
+    def _export_tile(self, y: int, x: int, height: int, width: int, rejected: bool) -> None:
+        with self._clock('mask'):
+            log_odds = self._log_odds(y, x, height, width)
+            if self._coarse is not None:
+                log_odds = self._coarse.gate(log_odds, y, x, self._reader.shape)
+            valid = self._reader.valid(y, x, height, width)
+            foreground = log_odds > 0 if not rejected else np.zeros(log_odds.shape, bool)
+            if valid is not None:
+                foreground &= valid
+            count = np.count_nonzero(foreground)
+            self.foreground_pixels += count
+            self.valid_pixels += height * width if valid is None else np.count_nonzero(valid)
+            probability = expit(log_odds)
+            if 'mask' in self._rasters:
+                self._write('mask', y, x, foreground.astype(np.uint8), valid)
+            if 'probability' in self._rasters:
+                self._write('probability', y, x, quantise(probability), valid)
+        if self._tracer is not None:
+            with self._clock('polygons'):
+                self._tracer.add(y, x, foreground, probability)
+
+    def _write(self, name: str, y: int, x: int, pixels: np.ndarray, valid: np.ndarray | None) -> None:
+        if valid is not None:
+            pixels[~valid] = NODATA
+        self._rasters[name][1].write(y, x, pixels)
+
+    def _log_odds(self, y: int, x: int, height: int, width: int) -> np.ndarray:
+        """Blended log-odds of a tile of the scene, interpolated linearly where the grids differ."""
+        if self._reader.grid_shape == self._reader.shape:
+            return self._blended.read(y, x, height, width)
+        spans = [
+            _source_span(first, count, scale, length)
+            for first, count, scale, length in zip(
+                (y, x), (height, width), self._reader.scale, self._reader.grid_shape, strict=True
+            )
+        ]
+        (top, rows, upper, lower), (left, columns, west, east) = spans
+        source = Image.fromarray(self._blended.read(top, left, rows, columns))
+        return np.array(source.resize((width, height), Image.Resampling.BILINEAR, (west, upper, east, lower)))
+
+
+def _source_span(first: int, count: int, scale: float, length: int) -> tuple[int, int, float, float]:
+    """Pixels of the model's grid that an interpolation over pixels of the scene needs along one axis.
+
+    Returns:
+        First pixel, number of pixels, and where the scene's pixels begin and end within them.
+    """
+    begin, end = first / scale, (first + count) / scale
+    reach = math.ceil(max(1.0, 1 / scale)) + 1
+    start, stop = max(0, math.floor(begin) - reach), min(length, math.ceil(end) + reach)
+    return start, stop - start, begin - start, min(end - start, stop - start)

@@ -1,0 +1,73 @@
+"""Ground resolution and areas: what a pixel measures on the earth."""
+
+import math
+
+import numpy as np
+import shapely
+from affine import Affine
+from pyproj import CRS as ProjCRS
+from pyproj import Geod
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.warp import transform as reproject
+
+# Parallels are no geodesics: an outline is cut into steps this long before its area on the ellipsoid is taken.
+_STEP_PIXELS = 64
+
+
+def pixel_size(crs: CRS, transform: Affine, centre: tuple[float, float]) -> tuple[float, float] | None:
+    """Ground size of the pixel at `centre`, measured on the ellipsoid, so a map's own scale does not count.
+
+    Args:
+        crs: of the scene.
+        transform: pixel (column, row) to the CRS's coordinates.
+        centre: (column, row).
+
+    Returns:
+        (height, width) in metres, or None where the CRS has no known place on the earth.
+    """
+    column, row = centre
+    corners = [transform * point for point in ((column, row), (column, row + 1), (column + 1, row))]
+    try:
+        lon, lat = reproject(crs, CRS.from_epsg(4326), *zip(*corners, strict=True))
+    except RasterioError:
+        return None
+    _, _, metres = Geod(ellps='WGS84').inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])
+    return (metres[0], metres[1]) if np.isfinite(metres).all() and min(metres) > 0 else None
+
+
+class AreaMeter:
+    """Areas of polygons: in a projected CRS in its plane, in a geographic one on its ellipsoid, without CRS in pixels.
+
+    Attributes:
+        unit: 'm2' or 'px'.
+    """
+
+    def __init__(self, crs: CRS | None, transform: Affine) -> None:
+        self._transform = transform
+        self._geod = None
+        self.unit = 'px' if crs is None or not (crs.is_projected or crs.is_geographic) else 'm2'
+        if self.unit == 'm2' and crs.is_geographic:
+            self._geod = _ellipsoid(crs)
+            self._degrees = math.degrees(crs.units_factor[1])
+        elif self.unit == 'm2':
+            self._pixel = abs(transform.determinant) * crs.linear_units_factor[1] ** 2
+        else:
+            self._pixel = 1.0
+
+    def measure(self, polygon: shapely.Polygon, pixels: int) -> float:
+        """Area of one object.
+
+        Args:
+            polygon: its outline in the CRS's coordinates (longitude first).
+            pixels: how many pixels it covers.
+        """
+        if self._geod is None:
+            return pixels * self._pixel
+        step = _STEP_PIXELS * math.sqrt(abs(self._transform.determinant))
+        fine = shapely.transform(shapely.segmentize(polygon, step), lambda xy: xy * self._degrees)
+        return abs(self._geod.geometry_area_perimeter(fine)[0])
+
+
+def _ellipsoid(crs: CRS) -> Geod:
+    return ProjCRS.from_wkt(crs.to_wkt()).get_geod() or Geod(ellps='WGS84')

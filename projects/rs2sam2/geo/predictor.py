@@ -1,0 +1,55 @@
+"""What the scene pipeline asks of a model."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from scipy.special import expit
+
+
+class WindowPredictor(Protocol):
+    """Segments what an expression means in a batch of images of one size.
+
+    A predictor may have an attribute `scores`: after each call one presence score (0 to 1) or None for each image of
+    that call. Without it the mean foreground probability takes its place.
+    """
+
+    def predict(self, images: list[np.ndarray], expression: str) -> np.ndarray:
+        """Log-odds of foreground.
+
+        Args:
+            images: n arrays (h, w, 3) uint8 RGB, all of one size; resizing to the model's input is the
+                predictor's business.
+            expression: the referring expression.
+
+        Returns:
+            (n, h, w) float32; foreground where > 0, probability = its sigmoid.
+        """
+        ...
+
+
+def _presence(predictor: WindowPredictor) -> list[float] | None:
+    scores: Sequence[float | None] | None = getattr(predictor, 'scores', None)
+    return None if scores is None or None in scores else [float(score) for score in scores]
+
+
+def score_kind(predictor: WindowPredictor) -> str:
+    """What `window_scores` are: 'presence' or 'mean foreground probability'."""
+    return 'mean foreground probability' if _presence(predictor) is None else 'presence'
+
+
+def window_scores(predictor: WindowPredictor, log_odds: np.ndarray) -> list[float | None]:
+    """Scores of the images of the latest call.
+
+    Args:
+        predictor: the one that was called.
+        log_odds: (n, h, w) what it returned.
+
+    Returns:
+        One score (0 to 1) an image; None where nothing is foreground and the model has no presence score.
+    """
+    presence = _presence(predictor)
+    if presence is not None:
+        return presence
+    foregrounds = [image[image > 0] for image in log_odds]
+    return [float(expit(pixels).mean()) if pixels.size else None for pixels in foregrounds]

@@ -1,0 +1,104 @@
+"""Polygons of the objects as a GeoPackage or GeoJSON file."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import shapely
+from affine import Affine
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
+from rasterio.crs import CRS
+
+from rs2sam2.errors import ConfigError, DataError
+from rs2sam2.geo.ground import AreaMeter
+from rs2sam2.geo.polygons import TracedObject
+
+_DRIVERS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON'}
+_FIELDS = ['id', 'expression', 'score', 'area', 'area_unit', 'pixels']
+_BATCH = 5000
+
+
+def vector_driver(path: Path) -> str:
+    """GDAL's driver for the suffix of a file; ConfigError for others than .gpkg, .geojson, .json."""
+    driver = _DRIVERS.get(path.suffix.lower())
+    if driver is None:
+        raise ConfigError(f'{path}: polygons are written as {", ".join(_DRIVERS)}; choose one of these suffixes')
+    return driver
+
+
+class PolygonFile:
+    """A file that objects are added to: fields `id`, `expression`, `score`, `area`, `area_unit`, `pixels`.
+
+    A GeoPackage is written in batches. GeoJSON cannot be: all its objects are kept until `close`.
+
+    Args:
+        path: of the new file, its suffix says the format.
+        expression: written with every object.
+        crs: of the scene, or None.
+        transform: pixel to CRS.
+
+    Raises:
+        ConfigError: GeoJSON cannot name this CRS.
+    """
+
+    def __init__(self, path: Path, expression: str, crs: CRS | None, transform: Affine) -> None:
+        self.count = 0
+        self._path, self._driver = path, vector_driver(path)
+        self._expression, self._transform = expression, transform
+        self._meter = AreaMeter(crs, transform)
+        self._objects: list[TracedObject] = []
+        self._written = False
+        self._crs = crs.to_wkt() if crs is not None else None
+        authority = crs.to_authority() if crs is not None else None
+        if self._driver == 'GeoJSON' and crs is not None:
+            if authority is None:
+                raise ConfigError(f'{path.name}: GeoJSON cannot hold this CRS, which has no EPSG code; write .gpkg')
+            self._crs = ':'.join(authority)
+
+    def add(self, traced: TracedObject) -> None:
+        """One more object."""
+        self._objects.append(traced)
+        self.count += 1
+        if len(self._objects) >= _BATCH and self._driver == 'GPKG':
+            self._flush()
+
+    def close(self) -> None:
+        """Writes what is left; a file without objects has its fields all the same."""
+        if self._objects or not self._written:
+            self._flush()
+
+    def _flush(self) -> None:
+        objects, self._objects = self._objects, []
+        polygons = shapely.transform(np.array([o.polygon for o in objects], dtype=object), self._to_crs)
+        sizes = [self._meter.measure(p, o.pixels) for p, o in zip(polygons, objects, strict=True)]
+        columns = [
+            np.arange(self.count - len(objects) + 1, self.count + 1),
+            np.array([self._expression] * len(objects), dtype=object),
+            np.array([o.score for o in objects], dtype=np.float64),
+            np.array(sizes, dtype=np.float64),
+            np.array([self._meter.unit] * len(objects), dtype=object),
+            np.array([o.pixels for o in objects], dtype=np.int64),
+        ]
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings('ignore', message="'crs' was not provided")
+                pyogrio.raw.write(
+                    str(self._path),
+                    shapely.to_wkb(polygons),
+                    columns,
+                    _FIELDS,
+                    layer='objects',
+                    driver=self._driver,
+                    geometry_type='Polygon',
+                    crs=self._crs,
+                    append=self._written,
+                )
+        except (DataSourceError, DataLayerError, FeatureError, GeometryError) as error:
+            text = ' '.join(str(error).split())[-160:]
+            raise DataError(f'{self._path.name} cannot be written ({text}); is the disk full?') from error
+        self._written = True
+
+    def _to_crs(self, points: np.ndarray) -> np.ndarray:
+        (x, y), t = points.T, self._transform
+        return np.column_stack([t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f])
