@@ -1,0 +1,265 @@
+"""COCO instance sets to the layout of RRSIS-D, with referring expressions made from the masks."""
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from rs2sam2.datasets.base import SPLITS
+from rs2sam2.datasets.coco import CocoImage, read_coco, said_name
+from rs2sam2.datasets.images import read_image
+from rs2sam2.datasets.masks import decode_segmentation
+from rs2sam2.datasets.rrsisd_layout import IMAGE_FOLDER, RRSISDTables, encode_mask, new_folder
+from rs2sam2.datasets.stable_hash import stable_hash
+from rs2sam2.errors import DataError
+from rs2sam2.text.grammar import ReferredObject, absent_expression, describe_objects, measure_colour
+
+MIN_AREA = 100
+"""Objects of fewer pixels are not described: people cannot tell what they are."""
+# Annotation tools round corners outwards.
+_OUTSIDE = 1.0
+CROWD, EMPTY, TINY, AMBIGUOUS = (
+    'of a class that is also marked as a crowd in its image: nobody knows how many there are',
+    'mask without a pixel',
+    'mask of fewer than {} pixels',
+    'no expression of the grammar tells it from the other objects of its image',
+)
+
+
+@dataclass
+class ConversionReport:
+    """What became of the set; numbers by split, and the objects left out by reason."""
+
+    images: Counter = field(default_factory=Counter)
+    refs: Counter = field(default_factory=Counter)
+    sentences: Counter = field(default_factory=Counter)
+    no_target: Counter = field(default_factory=Counter)
+    kinds: Counter = field(default_factory=Counter)
+    left_out: Counter = field(default_factory=Counter)
+    images_left_out: int = 0
+
+
+@dataclass(frozen=True)
+class _Object:
+    category_id: int
+    rle: dict
+    bbox: tuple[float, float, float, float]
+    area: int
+    sentences: tuple[str, ...]
+    kinds: tuple[frozenset[str], ...]
+    no_target: bool = False
+
+
+@dataclass(frozen=True)
+class _Described:
+    image: CocoImage
+    objects: list[_Object]
+    left_out: Counter
+
+
+@dataclass(frozen=True)
+class _Options:
+    folder: Path
+    names: dict[int, str]
+    per_object: int
+    no_target_share: float
+    min_area: int
+    seed: int
+
+
+def _mask(image: CocoImage, index: int) -> np.ndarray:
+    one = image.objects[index]
+    name = f'annotation {one.ann_id} of {image.file_name}'
+    mask = decode_segmentation(one.segmentation, image.size, name)
+    if mask.shape != image.size:
+        raise DataError(
+            f'{name} has a mask of size {list(mask.shape)}, its image {list(image.size)} (h, w); mend the file'
+        )
+    height, width = image.size
+    for polygon in one.segmentation if isinstance(one.segmentation, list) else ():
+        if isinstance(polygon, list):
+            xs, ys = np.array(polygon[::2]), np.array(polygon[1::2])
+            beyond = max(-xs.min(), -ys.min(), xs.max() - width, ys.max() - height)
+            if beyond > _OUTSIDE:
+                raise DataError(
+                    f'{name} has a polygon that reaches {beyond:g} pixels beyond its image of {width} x {height}; '
+                    'clip it, or check which image it belongs to'
+                )
+    return mask > 0
+
+
+def _describe(image: CocoImage, options: _Options) -> _Described:
+    """Sentences for the objects of one image."""
+    path = options.folder / image.file_name
+    pixels = read_image(path, 'RGB', 'restore it or remove it from the COCO file')
+    if pixels.shape[:2] != image.size:
+        raise DataError(
+            f'{path} is of size {list(pixels.shape[:2])} (h, w), the COCO file says {list(image.size)}; '
+            'use the images that the masks were drawn on'
+        )
+    rng = np.random.default_rng([options.seed, stable_hash(image.file_name)])
+    crowded = {one.category_id for one in image.objects if one.is_crowd}
+    left_out = Counter()
+    masks: dict[int, np.ndarray] = {}
+    for index, one in enumerate(image.objects):
+        mask = _mask(image, index)
+        if one.category_id in crowded:
+            left_out[CROWD] += 1
+        elif not mask.any():
+            left_out[EMPTY] += 1
+        else:
+            masks[index] = mask
+    seen = [
+        _seen(index, mask, pixels, options.names[image.objects[index].category_id]) for index, mask in masks.items()
+    ]
+    sentences: dict[int, list] = {one.object_id: [] for one in seen}
+    for expression in describe_objects(seen, image.size, rng, options.per_object):
+        sentences[expression.object_id].append(expression)
+    objects = []
+    for one in seen:
+        said = sentences[one.object_id]
+        if one.area < options.min_area or not said:
+            left_out[AMBIGUOUS if one.area >= options.min_area else TINY.format(options.min_area)] += 1
+            continue
+        texts, kinds = tuple(each.text for each in said), tuple(each.kinds for each in said)
+        rle = encode_mask(masks[one.object_id])
+        category_id = image.objects[one.object_id].category_id
+        objects.append(_Object(category_id, rle, one.bbox, int(one.area), texts, kinds))
+    present = {one.category_id for one in image.objects}
+    absent = [key for key in options.names if key not in present]
+    share = options.no_target_share
+    # One more ref without a target, as often as makes it `share` of all refs.
+    if absent and objects and rng.random() < len(objects) * share / (1 - share):
+        key = absent[rng.integers(len(absent))]
+        empty = encode_mask(np.zeros(image.size, bool))
+        text = absent_expression(options.names[key], rng)
+        objects.append(_Object(key, empty, (0.0, 0.0, 0.0, 0.0), 0, (text,), (), no_target=True))
+    return _Described(image, objects, left_out)
+
+
+def _seen(index: int, mask: np.ndarray, pixels: np.ndarray, name: str) -> ReferredObject:
+    """What the grammar needs to know about an object."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    bbox = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    return ReferredObject(index, name, bbox, float(mask.sum()), measure_colour(pixels[mask]))
+
+
+def split_images(names: list[str], shares: dict[str, float], seed: int) -> dict[str, str]:
+    """The split of every image, drawn at random; the numbers are the shares, rounded.
+
+    Args:
+        names: File names; their order does not matter.
+        shares: Of the splits; they count relative to their sum.
+        seed: Of the draw.
+
+    Returns:
+        Split by file name.
+    """
+    order = np.random.default_rng(seed).permutation(sorted(names))
+    ends = np.cumsum([shares[split] for split in shares])
+    ends = np.rint(ends / ends[-1] * len(order)).astype(int)
+    places = np.searchsorted(ends, np.arange(len(order)), side='right')
+    return {str(name): list(shares)[place] for name, place in zip(order, places, strict=True)}
+
+
+def _each(images: list[CocoImage], options: _Options, workers: int) -> Iterator[_Described]:
+    describe = partial(_describe, options=options)
+    if workers <= 1:
+        yield from map(describe, images)
+        return
+    with multiprocessing.get_context().Pool(workers) as pool:
+        yield from pool.imap(describe, images, chunksize=4)
+
+
+def convert_coco(
+    annotations: str | os.PathLike,
+    images: str | os.PathLike,
+    out: str | os.PathLike,
+    names: dict[str, str] | None = None,
+    per_object: int = 3,
+    shares: dict[str, float] | None = None,
+    no_target_share: float = 0.0,
+    min_area: int = MIN_AREA,
+    seed: int = 0,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> ConversionReport:
+    """Convert a COCO instance set; all or nothing, and the same bytes for the same arguments.
+
+    Every object of an image is known to the grammar, also those that get no sentence, so that no sentence fits two.
+    It cannot know objects that the set does not annotate.
+
+    Args:
+        annotations: The COCO file, with polygons or RLEs.
+        images: The folder of its images; those with expressions are copied, byte for byte.
+        out: Folder to be made, in the layout of RRSIS-D; `rrsisd/conversion.json` in it is the report.
+        names: How classes are said, singular, by their names in the file; by default `said_name`.
+        per_object: At most this many different sentences an object.
+        shares: Of the images in train, val and test; by default 0.7, 0.1, 0.2.
+        no_target_share: Share of refs that mean nothing in their image, marked `no_target`: a sentence about a class
+            that the image does not show. Only right where every object of every class is annotated.
+        min_area: Objects of fewer pixels get no sentence (they are ruled out by the others' all the same).
+        seed: Of everything random.
+        workers: Processes.
+        progress: Is called with (images done, images in all).
+
+    Returns:
+        What was made and what was left out.
+
+    Raises:
+        DataError: The COCO file, an image or an argument cannot be used, or nothing can be said.
+    """
+    shares = shares or dict(zip(SPLITS, (0.7, 0.1, 0.2), strict=True))
+    if set(shares) - set(SPLITS) or min(shares.values()) < 0 or sum(shares.values()) <= 0:
+        raise DataError(f'shares {shares} of the splits: give non-negative numbers for {", ".join(SPLITS)}')
+    if per_object < 1 or not 0 <= no_target_share < 0.5:
+        raise DataError(
+            f'per_object {per_object}, no_target_share {no_target_share}: use at least 1, and 0 <= share < 0.5'
+        )
+    coco, categories = read_coco(annotations)
+    unknown = sorted(set(names or ()) - set(categories.values()))
+    if unknown:
+        raise DataError(f'{annotations} has no category {unknown[0]!r}; there are {", ".join(categories.values())}')
+    if not Path(images).is_dir():
+        raise DataError(f'{images} is not a folder; give the folder of the images')
+    said = {key: (names or {}).get(name, said_name(name)) for key, name in categories.items()}
+    options = _Options(Path(images), said, per_object, no_target_share, min_area, seed)
+    splits = split_images([image.file_name for image in coco], shares, seed)
+    report, tables = ConversionReport(), RRSISDTables(categories)
+    with new_folder(out) as root:
+        for done, described in enumerate(_each(coco, options, workers), 1):
+            _add(described, splits[described.image.file_name], tables, report)
+            if described.objects:
+                target = root / IMAGE_FOLDER / described.image.file_name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(Path(images) / described.image.file_name, target)
+            if progress is not None:
+                progress(done, len(coco))
+        if not tables.refs:
+            raise DataError(f'{annotations}: not one object could be described; {dict(report.left_out)}')
+        tables.write(root)
+        (root / 'rrsisd/conversion.json').write_text(json.dumps(vars(report), indent=1))
+    return report
+
+
+def _add(described: _Described, split: str, tables: RRSISDTables, report: ConversionReport) -> None:
+    report.left_out.update(described.left_out)
+    if not described.objects:
+        report.images_left_out += 1
+        return
+    report.images[split] += 1
+    image_id = tables.add_image(described.image.file_name, described.image.size)
+    for one in described.objects:
+        ann_id = tables.add_object(image_id, one.rle, one.category_id, one.bbox, one.area)
+        tables.add_ref(ann_id, split, one.sentences, one.no_target)
+        report.refs[split] += 1
+        report.sentences[split] += len(one.sentences)
+        report.no_target[split] += one.no_target
+        report.kinds.update('+'.join(sorted(kinds)) for kinds in one.kinds)
