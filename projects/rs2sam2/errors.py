@@ -19,3 +19,7 @@ class CheckpointError(RefSegError):
 
 class TokenizerError(RefSegError):
     """A tokenizer file or an expression cannot be used."""
+
+
+class OutputError(RefSegError):
+    """Results cannot be written, or belong to another run."""

@@ -23,6 +23,7 @@ from rs2sam2.inference.source import find_model, load_weights, test_pipeline
 from rs2sam2.structures import PointPrompts, RefSegDataSample
 from rs2sam2.visualization.overlay import FOUND, draw_regions
 
+OVERLAY_SIDE = 2048
 READERS = ('LoadRGBImage', 'LoadReferringMask')
 
 
@@ -211,8 +212,10 @@ class SplitPipeline:
 
 
 def draw_overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Tint and outline a mask (H, W) bool over an image (H, W, 3) uint8."""
-    return np.asarray(draw_regions(Image.fromarray(image), [(mask, FOUND)]))
+    """Tint and outline a mask (H, W) bool over an image (H, W, 3) uint8; the longer side is at most 2,048 pixels."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((OVERLAY_SIDE, OVERLAY_SIDE))
+    return np.asarray(draw_regions(picture, [(mask, FOUND)]))
 
 
 def _key(source: ImageSource) -> object:

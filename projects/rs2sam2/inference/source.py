@@ -28,6 +28,18 @@ class ModelSource(NamedTuple):
     weights: Path
 
 
+class SceneDefaults(NamedTuple):
+    """How a model wants scenes cut.
+
+    Attributes:
+        window: side of a window in pixels.
+        gsd: metres a pixel that it was trained at; None where nobody said.
+    """
+
+    window: int
+    gsd: float | None
+
+
 def find_model(model: str | Path, weights: str | Path | None = None) -> ModelSource:
     """Find config and weights.
 
@@ -79,6 +91,13 @@ def test_pipeline(config: Config) -> list[dict]:
     if not pipeline:
         raise ConfigError(f'{config.filename} has no test_dataloader.dataset.pipeline, which says how to read images')
     return pipeline
+
+
+def scene_defaults(config: Config) -> SceneDefaults:
+    """What the config says under `scene = dict(window=..., gsd=...)`; else windows of the size of SAM2's view."""
+    stated = config.get('scene', {})
+    view = next((step['size'] for step in test_pipeline(config) if step['type'] == 'ResizeTwoViews'), 1024)
+    return SceneDefaults(stated.get('window', view), stated.get('gsd'))
 
 
 def place_tokenizer(config: Config, folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""The command `rs2sam2`."""

@@ -1,0 +1,210 @@
+"""The command `rs2sam2`: segment images and scenes by expressions, or try it on a page."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+EXIT_SOME_FAILED = 1
+EXIT_CODES = (
+    'Exit codes: 0 everything was segmented; 1 some pairs failed, each was told in one line and the others were done; '
+    '2 wrong usage, or nothing could be done.'
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode='markdown',
+    context_settings={'help_option_names': ['-h', '--help']},
+    help='Segment what a referring expression means in remote-sensing images.',
+)
+
+Model = Annotated[Path, typer.Option('--model', '-m', help='Work dir that training left, or a config file.')]
+Weights = Annotated[
+    Path | None, typer.Option('--weights', '-w', help="Checkpoint, ours or a published file; else the work dir's best.")
+]
+Device = Annotated[str | None, typer.Option(help='cpu, cuda:1 ...; else a GPU where there is one.')]
+MinScore = Annotated[
+    float | None, typer.Option(min=0, max=1, help='A mask whose score is below is emptied; the results say so.')
+]
+
+
+@app.command(epilog=EXIT_CODES)
+def segment(
+    model: Model,
+    out: Annotated[Path, typer.Option('--out', '-o', help='Folder for masks, overlays and results.jsonl.')],
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar='[IMAGE]...', help='Images, folders of images, or patterns.')
+    ] = None,
+    expression: Annotated[
+        list[str] | None, typer.Option('--expression', '-e', help='What to segment; more than once for several.')
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help='CSV or JSON-lines file with image, expression [, id]; instead of IMAGE and -e.')
+    ] = None,
+    image_root: Annotated[
+        Path | None, typer.Option(help="Folder of relative image paths in --pairs; else that file's own folder.")
+    ] = None,
+    weights: Weights = None,
+    batch_size: Annotated[int, typer.Option(min=1, help='Expressions that the model takes at once.')] = 1,
+    min_score: MinScore = None,
+    box: Annotated[
+        str | None, typer.Option(metavar='X0,Y0,X1,Y1', help='Refine by a box in pixels (a single image).')
+    ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(metavar='X,Y[,0]', help='Refine by a point on the target, with ,0 beside it (a single image).'),
+    ] = None,
+    overlays: Annotated[bool, typer.Option(help='Write the masks over the images as JPEGs, too.')] = True,
+    device: Device = None,
+) -> None:
+    """Segment images: every expression in every IMAGE, or the pairs of a file.
+
+    OUT/masks holds a PNG a pair (255 on the target), OUT/overlays the masks over the images, OUT/results.jsonl one line
+    a pair with id, COCO RLE, box, area and scores. Stopped and started again, it goes on where it stopped. Several
+    GPUs or machines with a common OUT: torchrun --nproc-per-node 8 --no-python rs2sam2 segment ...
+    """
+    with _one_line_errors():
+        from rs2sam2.cli.pairs import read_pairs
+        from rs2sam2.cli.segment import BatchRun, SegmentOptions
+        from rs2sam2.errors import ConfigError
+
+        if (pairs is None) == (not images) or (pairs is None) != bool(expression):
+            raise ConfigError('give IMAGE and --expression, or --pairs')
+        jobs = read_pairs(pairs, image_root) if pairs else _product(images, expression)
+        corners = None if box is None else _numbers(box, '--box', (4,))
+        points = [_numbers(one, '--point', (2, 3)) for one in point or ()] or None
+        if (corners or points) and len({job.image for job in jobs}) > 1:
+            raise ConfigError('--box and --point belong to one image: segment each image by itself')
+        console = Console(stderr=True)
+        options = SegmentOptions(model, weights, device, batch_size, min_score, overlays, corners, points)
+        run = BatchRun(options, out, console)
+        counts = run(jobs)
+        if run.rank == 0:
+            line = f'{counts.segmented} segmented ({counts.empty} empty), {counts.before} finished before, '
+            print(f'{line}{counts.failed} failed: {out}/results.jsonl')
+            if counts.failed:
+                raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command()
+def scene(
+    raster: Annotated[Path, typer.Argument(metavar='SCENE', help='GeoTIFF, or another raster that GDAL reads.')],
+    expression: Annotated[str, typer.Option('--expression', '-e', help='What to segment.')],
+    model: Model,
+    mask: Annotated[Path | None, typer.Option(help='Mask to write, a cloud-optimized GeoTIFF.')] = None,
+    probability: Annotated[Path | None, typer.Option(help='Probabilities to write, as well a COG.')] = None,
+    polygons: Annotated[Path | None, typer.Option(help='Polygons to write: .gpkg or .geojson.')] = None,
+    weights: Weights = None,
+    window: Annotated[
+        int | None, typer.Option(help="Side of a window in pixels; else the model's own (in its config).")
+    ] = None,
+    overlap: Annotated[float, typer.Option(help='Share of a window that its neighbour also sees, 0 to 0.5.')] = 0.25,
+    gsd: Annotated[
+        float | None, typer.Option(help="Metres a pixel to resample to; else the model's own, or the scene's.")
+    ] = None,
+    bands: Annotated[str | None, typer.Option(metavar='R,G,B', help='Three band numbers from 1 on, or one.')] = None,
+    nodata: Annotated[float | None, typer.Option(help="Value of pixels without data; else the scene's own.")] = None,
+    stretch: Annotated[
+        str, typer.Option(metavar='LOW,HIGH', help='Percentiles that become 0 and 255, unless the bands have 8 bits.')
+    ] = '2,98',
+    scope: Annotated[
+        str, typer.Option(help='window: each by itself; scene: the whole scene says where; auto: by the words.')
+    ] = 'auto',
+    batch_size: Annotated[int, typer.Option(min=1, help='Windows that the model takes at once.')] = 4,
+    min_score: MinScore = None,
+    device: Device = None,
+) -> None:
+    """Segment a georeferenced scene of any size into rasters and polygons on its own grid.
+
+    Name at least one of --mask, --probability and --polygons. They appear under their names only when all are whole.
+    """
+    with _one_line_errors():
+        from rs2sam2.geo.scene import segment_scene
+        from rs2sam2.inference import InferencerWindowPredictor, RS2SAM2Inferencer
+        from rs2sam2.inference.source import scene_defaults
+
+        inferencer = RS2SAM2Inferencer(model, weights, device)
+        defaults = scene_defaults(inferencer.source.config)
+        result = segment_scene(
+            raster,
+            expression,
+            InferencerWindowPredictor(inferencer),
+            mask=mask,
+            probability=probability,
+            polygons=polygons,
+            window=window or defaults.window,
+            overlap=overlap,
+            gsd=gsd or defaults.gsd,
+            bands=None if bands is None else [int(band) for band in _numbers(bands, '--bands', (1, 3))],
+            nodata=nodata,
+            stretch=tuple(_numbers(stretch, '--stretch', (2,))),
+            scope=scope,
+            batch_size=batch_size,
+            min_score=min_score,
+        )
+        score = 'no score' if result.score is None else f'{result.score_kind} {result.score:.3f}'
+        objects = '' if result.objects is None else f'{result.objects} objects, '
+        print(
+            f'{objects}{result.foreground_pixels:,} of {result.valid_pixels:,} pixels, {score}; '
+            f'{result.windows_run} windows of {result.window[1]}x{result.window[0]}, scope {result.scope}'
+        )
+        for note in result.notes:
+            print(f'note: {note}')
+
+
+@app.command()
+def demo(
+    model: Model,
+    weights: Weights = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help='Port on 127.0.0.1.')] = 7860,
+    device: Device = None,
+) -> None:
+    """Open a page on this machine (127.0.0.1) to try a model on: image and expression in, mask out."""
+    with _one_line_errors():
+        from rs2sam2.page.app import serve
+
+        serve(model, weights, port, device)
+
+
+def _product(images: list[str], expressions: list[str]) -> list:
+    from rs2sam2.cli.pairs import make_pairs
+    from rs2sam2.inference.images import list_images
+
+    paths = dict.fromkeys(path for image in images for path in list_images(image))
+    return make_pairs((path, text, None) for path in paths for text in dict.fromkeys(expressions))
+
+
+def _numbers(text: str, option: str, counts: tuple[int, ...]) -> list[float]:
+    from rs2sam2.errors import ConfigError
+
+    try:
+        numbers = [float(part) for part in re.split(r'[,\s]+', text.strip())]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in counts:
+        raise ConfigError(f'{option} {text}: {" or ".join(map(str, counts))} numbers with commas between')
+    return numbers
+
+
+def _one_line_errors():
+    from mmengine.logging import MMLogger
+
+    from rs2sam2.engine.launch import one_line_errors
+
+    # Results and errors are what the user reads; the library's own log is for training.
+    MMLogger.get_current_instance().setLevel('WARNING')
+    return one_line_errors()
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

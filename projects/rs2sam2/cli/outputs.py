@@ -1,0 +1,188 @@
+"""The output folder of a batch run: whole files only, and a record of what is finished."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from rs2sam2.cli.pairs import Pair
+from rs2sam2.engine.checkpoint import replace_durably
+from rs2sam2.errors import OutputError
+from rs2sam2.inference.results import SegmentationResult
+
+RESULTS = 'results.jsonl'
+RUN = 'run.json'
+_UNFINISHED = '.unfinished'
+
+
+class OutputFolder:
+    """Masks, overlays and one JSON line a pair.
+
+    A pair is finished when its line stands in a results file and its pictures are there: they are written beside
+    their place and moved, the line is appended last and forced to the disk. A process of several writes to
+    `results.rank<k>.jsonl`; `merge` makes one `results.jsonl` of all.
+
+    Args:
+        folder: where to; made if needed.
+        rank: of this process.
+        world_size: number of processes.
+        overlays: write overlays as well.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, rank: int = 0, world_size: int = 1, overlays: bool = True) -> None:
+        self.folder = folder
+        self.overlays = overlays
+        self.path = folder / (RESULTS if world_size == 1 else f'results.rank{rank}.jsonl')
+        with self._errors(folder):
+            for part in ('masks', 'overlays') if overlays else ('masks',):
+                (folder / part).mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(13, 'Permission denied')
+
+    def begin(self, settings: dict) -> None:
+        """Claim the folder for a run, and clear away what a killed run left half-written.
+
+        Args:
+            settings: what decides the outputs; a run is only continued with the same.
+
+        Raises:
+            OutputError: the folder holds the results of another run.
+        """
+        path = self.folder / RUN
+        with self._errors(self.folder):
+            for part in ('masks', 'overlays'):
+                for leftover in (self.folder / part).glob(f'.*{_UNFINISHED}'):
+                    leftover.unlink()
+            if path.exists():
+                known = json.loads(path.read_text())
+                if different := [key for key in settings if known.get(key) != settings[key]]:
+                    raise OutputError(
+                        f'{self.folder} holds the results of another run ({", ".join(different)} differ): '
+                        'choose another --out'
+                    )
+            self._write(path, lambda temporary: temporary.write_text(json.dumps(settings, indent=1) + '\n'))
+
+    def finished(self, pairs: Sequence[Pair]) -> set[str]:
+        """Ids of the pairs that need not be done again.
+
+        Raises:
+            OutputError: an id stands for another image or expression in the folder.
+        """
+        rows = self.read()
+        done = set()
+        for pair in pairs:
+            row = rows.get(pair.id)
+            if row is None:
+                continue
+            if (row['image'], row['expression']) != (pair.image, pair.expression):
+                raise OutputError(
+                    f'{self.folder} has the id {pair.id} for {row["expression"]!r} in {row["image"]}: '
+                    'choose another --out, or other ids'
+                )
+            if all((self.folder / name).is_file() for name in self._pictures(pair).values()):
+                done.add(pair.id)
+        return done
+
+    def read(self) -> dict[str, dict]:
+        """Rows of all results files by id; of two rows of one id the later, of a torn last line nothing."""
+        rows = {}
+        with self._errors(self.folder):
+            for path in sorted(self.folder.glob('results*.jsonl')):
+                for line in path.read_bytes().splitlines(keepends=True):
+                    if line.endswith(b'\n'):
+                        row = json.loads(line)
+                        rows[row['id']] = row
+        return rows
+
+    def write(self, pair: Pair, result: SegmentationResult, overlay: np.ndarray | None) -> None:
+        """Write the pictures of a pair, then its line.
+
+        Args:
+            pair: the pair.
+            result: what was segmented.
+            overlay: (H, W, 3) uint8; None where the folder has none.
+
+        Raises:
+            OutputError: they cannot be written; nothing is left under a final name but whole pictures.
+        """
+        pictures = self._pictures(pair)
+        mask = Image.fromarray(result.mask.astype(np.uint8) * 255)
+        self._write(self.folder / pictures['mask'], lambda path: mask.save(path, format='PNG'))
+        if overlay is not None:
+            picture = Image.fromarray(overlay)
+            self._write(self.folder / pictures['overlay'], lambda path: picture.save(path, format='JPEG', quality=90))
+        self._append(_line({'id': pair.id, **result.to_dict(), **pictures}))
+
+    def merge(self, pairs: Sequence[Pair]) -> None:
+        """Put all rows into one `results.jsonl`, those of `pairs` in their order, others after them."""
+        rows = self.read()
+        order = [pair.id for pair in pairs if pair.id in rows]
+        order += sorted(rows.keys() - set(order))
+        self._write(self.folder / RESULTS, lambda path: path.write_bytes(b''.join(_line(rows[one]) for one in order)))
+        with self._errors(self.folder):
+            for path in self.folder.glob('results.rank*.jsonl'):
+                path.unlink()
+
+    def _pictures(self, pair: Pair) -> dict[str, str]:
+        names = {'mask': f'masks/{pair.name}.png'}
+        return names | {'overlay': f'overlays/{pair.name}.jpg'} if self.overlays else names
+
+    def _append(self, line: bytes) -> None:
+        with self._errors(self.path), open(self.path, 'ab+', buffering=0) as file:
+            whole = file.seek(0, os.SEEK_END)
+            # A killed run may have left half a line, which would swallow this one.
+            while whole and (file.seek(whole - 1), file.read(1))[1] != b'\n':
+                whole -= 1
+            file.truncate(whole)
+            try:
+                if file.write(line) != len(line):
+                    raise OSError(28, 'No space left on device')
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(whole)
+                raise
+
+    def _write(self, path: Path, save: Callable[[Path], object]) -> None:
+        temporary = path.with_name(f'.{path.name}.{os.getpid()}{_UNFINISHED}')
+        with self._errors(path):
+            try:
+                save(temporary)
+                replace_durably(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _errors(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f'{path} cannot be written ({error.strerror or error}): mend that and run the same command again, '
+                'it goes on where it stopped'
+            ) from error
+        except (ValueError, KeyError) as error:
+            raise OutputError(f'{path} is no output folder of this command ({error}): choose another --out') from error
+
+
+def _line(row: dict) -> bytes:
+    # A file name that is not UTF-8 reaches Python as lone surrogates, which JSON can escape and UTF-8 cannot hold.
+    return json.dumps(row, ensure_ascii=False).encode('utf-8', 'backslashreplace') + b'\n'
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder."""
+    files = [path] if path.is_file() else sorted(one for one in path.iterdir() if one.is_file())
+    total = hashlib.sha256()
+    for file in files:
+        with file.open('rb') as opened:
+            while block := opened.read(1 << 22):
+                total.update(block)
+    return total.hexdigest()
