@@ -38,12 +38,15 @@ def _rank(mask: np.ndarray, kind: type[ImageFilter.RankFilter], pixels: int) -> 
     return np.asarray(image)[pixels:-pixels, pixels:-pixels] > 0
 
 
-def draw_regions(image: Image.Image, regions: Sequence[tuple[np.ndarray, tuple[int, int, int]]]) -> Image.Image:
+def draw_regions(
+    image: Image.Image, regions: Sequence[tuple[np.ndarray, tuple[int, int, int]]], tint: float = TINT
+) -> Image.Image:
     """Tint and outline regions.
 
     Args:
         image: RGB, any size.
         regions: masks (h, w) bool of any size, none overlapping another, each with its colour.
+        tint: share of the colour inside the outlines, 0 to 1.
 
     Returns:
         A new picture of the size of `image`.
@@ -53,7 +56,7 @@ def draw_regions(image: Image.Image, regions: Sequence[tuple[np.ndarray, tuple[i
     masks = [(resize_mask(mask, size), np.array(colour, np.float32)) for mask, colour in regions]
     anywhere = np.zeros(canvas.shape[:2], bool)
     for mask, colour in masks:
-        canvas[mask] = (1 - TINT) * canvas[mask] + TINT * colour
+        canvas[mask] = (1 - tint) * canvas[mask] + tint * colour
         anywhere |= mask
     # A thin dark rim sets the outline off from bright ground.
     rim = _rank(anywhere, ImageFilter.MaxFilter, 2) & ~anywhere
