@@ -26,7 +26,8 @@ from rs2sam2.text.grammar import uses_position
 from rs2sam2.visualization.figure import contact_sheet
 
 TOOLS = Path(__file__).resolve().parent
-SCENES = dict(train=2500, val=40, test=120)
+SCENES = dict(train=2000, val=40, test=120)
+SIZE = 192
 PICTURES = 6
 console = Console()
 
@@ -43,7 +44,7 @@ def draw_data(folder: Path) -> None:
     with Progress(*columns, console=console) as bar:
         task = bar.add_task('', total=sum(SCENES.values()))
         build_demo_dataset(
-            folder, SCENES, workers=os.cpu_count() or 1, progress=lambda done, _: bar.update(task, completed=done)
+            folder, SCENES, SIZE, workers=os.cpu_count() or 1, progress=lambda done, _: bar.update(task, completed=done)
         )
 
 

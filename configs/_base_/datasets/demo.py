@@ -2,7 +2,7 @@
 data_root = 'data/demo'
 size, union_size = 192, 96
 # These are not RRSIS-D's own scenes: none of its published counts.
-metainfo = dict(dataset_name='embedded scenes', split_counts={})
+metainfo = dict(split_counts={})
 tokenizer = dict(type='RefSegTokenizer', path=f'{data_root}/tokenizer', num_pieces=165)
 load = [dict(type='LoadRGBImage'), dict(type='LoadReferringMask')]
 train_pipeline = [

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import ClassVar
 
+from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
@@ -26,6 +27,7 @@ class RefSegDataset(BaseSegDataset):
         control: A sanity control for evaluation, 'shuffled_expressions' or 'shuffled_images' (see `controls.py`);
             applied to the whole split, before `filter_cfg` and `indices`.
         filter_cfg: `dict(categories=(...))` keeps the samples of these categories.
+        metainfo: Replaces entries of the class's `METAINFO`.
         **kwargs: Those of `BaseSegDataset` (`data_root`, `data_prefix`, `ann_file`, `pipeline`, `indices`, ...).
 
     Raises:
@@ -42,6 +44,7 @@ class RefSegDataset(BaseSegDataset):
         skip_ids: Iterable[str | int] = (),
         control: str | None = None,
         filter_cfg: dict | None = None,
+        metainfo: dict | None = None,
         **kwargs,
     ) -> None:
         if split not in SPLITS:
@@ -56,7 +59,10 @@ class RefSegDataset(BaseSegDataset):
         self.split = split
         self.skip_ids = frozenset(str(one) for one in skip_ids)
         self.control = control
-        super().__init__(filter_cfg=filter_cfg, **kwargs)
+        # Checkpoints carry the meta information, and the strict loader reads plain containers only.
+        if isinstance(metainfo, ConfigDict):
+            metainfo = metainfo.to_dict()
+        super().__init__(filter_cfg=filter_cfg, metainfo=metainfo, **kwargs)
 
     def read_samples(self) -> tuple[list[dict], set[str]]:
         """Read the files.

@@ -138,7 +138,7 @@ def build_demo_dataset(
 
     Args:
         out: folder to be made. It gets `images/rrsisd/JPEGImages/*.jpg`, `rrsisd/refs(unc).p`,
-            `rrsisd/instances.json` and `tokenizer/sentencepiece.bpe.model` (trained on the train sentences).
+            `rrsisd/instances.json` and `tokenizer/sentencepiece.bpe.model` (it knows the grammar's words).
         splits: number of scenes of 'train', 'val' and 'test'; a scene belongs to one split. A scene's generator is
             seeded by (seed, split, index), so no scene of one split is seen in another.
         size: side of the images in pixels.
@@ -183,8 +183,7 @@ def build_demo_dataset(
         # By way of JSON, because a pickle's bytes tell which equal strings were one object.
         (tables / 'refs(unc).p').write_bytes(pickle.dumps(json.loads(json.dumps(refs)), protocol=4))
         (tables / 'instances.json').write_text(json.dumps(instances))
-        corpus = [s['sent'] for ref in refs if ref['split'] == 'train' for s in ref['sentences']]
-        (tokenizer / 'sentencepiece.bpe.model').write_bytes(train_tokenizer(corpus, vocabulary(CATEGORIES)))
+        (tokenizer / 'sentencepiece.bpe.model').write_bytes(train_tokenizer(vocabulary(CATEGORIES)))
         partial_out.chmod(0o755)
         partial_out.replace(out)
     except BaseException:

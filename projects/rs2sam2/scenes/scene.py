@@ -14,6 +14,10 @@ CATEGORIES += ('storage tank', 'tennis court', 'vehicle')
 """The classes that scenes show, as they are said."""
 
 MIN_OBJECTS, MAX_OBJECTS = 2, 6
+# The frame shows two thirds of the width that is laid out, so that its edges cut roads, shores and some objects.
+ZOOM = 1.5
+# Smallest share of an object that may be in the frame.
+MIN_SHOWN = 0.7
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,28 @@ def draw_scene(rng: np.random.Generator, size: int = 256) -> Scene:
 
     Args:
         rng: drives everything random.
-        size: side of the picture in pixels; objects are about 16 to 110 px long at 256.
+        size: side of the picture in pixels; objects are about 24 to 160 px long at 256.
     """
+    whole = round(size * ZOOM)
     while True:
-        canvas = Canvas(rng, size)
+        canvas = Canvas(rng, whole)
         LAYOUTS[rng.integers(len(LAYOUTS))](canvas)
-        kin = Counter(sprite.category for sprite, _, _ in canvas.placed)
-        if MIN_OBJECTS <= kin.total() <= MAX_OBJECTS and max(kin.values()) > 1:
+        top, left = rng.integers(0, whole - size, 2, endpoint=True)
+        image, masks = canvas.finish()
+        areas = masks.sum((1, 2))
+        image, masks = (
+            pixels[..., top : top + size, left : left + size] for pixels in (image.transpose(2, 0, 1), masks)
+        )
+        shown = masks.sum((1, 2)) / areas
+        seen = [placed for placed, share in zip(canvas.placed, shown, strict=True) if share > 0]
+        kin = Counter(sprite.category for sprite, _, _ in seen)
+        # An object that the frame cuts to a scrap cannot be told from its like.
+        whole_enough = not ((shown > 0) & (shown < MIN_SHOWN)).any()
+        if whole_enough and MIN_OBJECTS <= kin.total() <= MAX_OBJECTS and max(kin.values()) > 1:
             break
-    image, masks = canvas.finish()
+    image, masks = np.ascontiguousarray(image.transpose(1, 2, 0)), np.ascontiguousarray(masks[shown > 0])
     objects = []
-    for index, ((sprite, _, _), mask) in enumerate(zip(canvas.placed, masks, strict=True)):
+    for index, ((sprite, _, _), mask) in enumerate(zip(seen, masks, strict=True)):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         bbox = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
         colour = sprite.colour if measure_colour(image[mask]) == sprite.colour else None

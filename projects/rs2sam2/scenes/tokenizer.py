@@ -3,33 +3,31 @@
 import io
 import string
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import sentencepiece
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 
-def train_tokenizer(sentences: Iterable[str], words: Sequence[str]) -> bytes:
+def train_tokenizer(words: Iterable[str]) -> bytes:
     """Trains a unigram model with BEiT-3's special pieces: `<unk>` 0, `<s>` 1, `</s>` 2.
 
     Args:
-        sentences: the corpus, which gives the frequencies; equal arguments give equal bytes.
-        words: the words to know as one piece each, whether the corpus has them or not, so that the number of pieces
-            depends on them alone. Other words are spelled: all ASCII letters, digits and marks are pieces too.
+        words: the words to know as one piece each, all equally likely, so that equal words give equal bytes whatever
+            the sentences. Other words are spelled: all ASCII letters, digits and marks are pieces too.
 
     Returns:
         The model as the content of a `sentencepiece.bpe.model` file.
     """
-    counts = Counter(words) + Counter(word for sentence in sentences for word in sentence.split())
+    words = sorted(set(words))
     model = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         # Without seeds the trainer takes only strings that occur in two different words.
         seeds = Path(folder, 'seeds.tsv')
-        seeds.write_text(''.join(f'\u2581{word}\t{count}\n' for word, count in sorted(counts.items())))
+        seeds.write_text(''.join(f'\u2581{word}\t1\n' for word in words))
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sorted(counts.elements())),
+            sentence_iterator=iter(words),
             model_writer=model,
             model_type='unigram',
             vocab_size=8000,
