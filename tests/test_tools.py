@@ -29,6 +29,7 @@ model = dict(
         dict(type='ReferringCrossEntropyLoss'),
         dict(type='ReferringDiceLoss'),
         dict(type='TextGuidedBoundaryLoss', text_dim={TEXT_DIM}),
+        dict(type='PseudoMaskLoss'),
         dict(type='IoUScoreLoss'),
         dict(type='PresenceLoss'),
     ]),

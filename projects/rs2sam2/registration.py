@@ -35,6 +35,7 @@ from rs2sam2.models.hiera import SAM2Hiera
 from rs2sam2.models.losses import (
     IoUScoreLoss,
     PresenceLoss,
+    PseudoMaskLoss,
     ReferringCrossEntropyLoss,
     ReferringDiceLoss,
     TextGuidedBoundaryLoss,
@@ -59,6 +60,7 @@ COMPONENTS = {
         IoUScoreLoss,
         MaskPromptGenerator,
         PresenceLoss,
+        PseudoMaskLoss,
         RS2SAM2,
         RefSegDataPreProcessor,
         ReferringCrossEntropyLoss,

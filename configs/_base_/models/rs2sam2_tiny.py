@@ -30,6 +30,7 @@ model = dict(
             dict(type='ReferringCrossEntropyLoss', class_weight=(0.9, 1.1), loss_weight=0.9),
             dict(type='ReferringDiceLoss', loss_weight=0.1),
             dict(type='TextGuidedBoundaryLoss', text_dim=text_dim, hard=False, loss_weight=0.2),
+            dict(type='PseudoMaskLoss', loss_weight=1.0),
             dict(type='IoUScoreLoss', loss_weight=0.05),
             dict(type='PresenceLoss', loss_weight=0.05),
         ],

@@ -169,6 +169,7 @@ class SAM2Head(BaseModule):
             text=text.tokens[:, 0],
             iou=prediction.iou,
             presence_logits=prediction.presence_logits,
+            pseudo_mask=prediction.pseudo_mask,
         )
         values = {name: loss(inputs) for name, loss in self.losses.items()}
         self.iou_steps += 'loss_iou' in values

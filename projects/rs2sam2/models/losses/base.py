@@ -14,6 +14,7 @@ class LossInputs(NamedTuple):
         text: first token of the first text state, (B, C).
         iou: predicted IoU, (B,).
         presence_logits: logit of the object being there, (B,).
+        pseudo_mask: the generator's mask, (B, 1, h, w) probabilities; None without a generator.
     """
 
     mask_logits: Tensor
@@ -21,3 +22,4 @@ class LossInputs(NamedTuple):
     text: Tensor
     iou: Tensor
     presence_logits: Tensor
+    pseudo_mask: Tensor | None
