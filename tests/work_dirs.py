@@ -27,7 +27,7 @@ def make_work_dir(folder: Path, **head_options) -> Path:
         head_options: what the decode head's config has more.
     """
     (folder / 'tokenizer').mkdir(parents=True)
-    proto = train_tokenizer(['the red ship on the left'], WORDS)
+    proto = train_tokenizer(WORDS)
     (folder / 'tokenizer/sentencepiece.bpe.model').write_bytes(proto)
     pieces = SentencePieceProcessor(model_proto=proto).get_piece_size()
     cfg = Config.fromfile(ROOT / 'configs/rs2sam2_tiny_demo.py')

@@ -14,9 +14,14 @@ import numpy as np
 # Read when gradio is imported: nothing of a visitor's work leaves this machine.
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
 
-import gradio as gr
-
 from rs2sam2.errors import ConfigError, RefSegError
+
+try:
+    import gradio as gr
+    import rasterio  # noqa: F401 (the session traces polygons with it)
+except ImportError as error:
+    raise ConfigError(f'the page needs {error.name}, not installed here: pip install "rs2sam2[demo]"') from error
+
 from rs2sam2.inference import RS2SAM2Inferencer
 from rs2sam2.inference.images import IMAGE_SUFFIXES, InputImage
 from rs2sam2.page.session import BESIDE_TARGET, BOX_CORNER, ON_TARGET, Session, open_picture
@@ -86,7 +91,8 @@ class Page:
                     submit = gr.Button('Segment', variant='primary')
                     with gr.Accordion('Refine by clicks in the picture', open=self.refinable):
                         meaning = gr.Radio(
-                            [ON_TARGET, BESIDE_TARGET, BOX_CORNER], value=ON_TARGET, label='A click is', info='Click, then press Segment again.',
+                            [ON_TARGET, BESIDE_TARGET, BOX_CORNER], value=ON_TARGET, label='A click is',
+                            info='Click, then press Segment again.',
                             visible=self.refinable,
                         )  # fmt: skip
                         clear = gr.Button('Clear clicks', size='sm', visible=self.refinable)

@@ -162,4 +162,4 @@ def open_picture(path: str) -> Session:
 
 
 def _draw_dot(draw: ImageDraw.ImageDraw, x: float, y: float, colour: tuple[int, int, int]) -> None:
-    draw.ellipse([x - 6, y - 6, x + 6, y + 6], fill=colour, outline=(255, 255, 255), width=2)
+    draw.ellipse([x - 9, y - 9, x + 9, y + 9], fill=colour, outline=(255, 255, 255), width=2)
