@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from rs2sam2.scenes.dataset import build_demo_dataset
-
 from conftest import ROOT
+from rs2sam2.scenes.dataset import build_demo_dataset
 from tiny import SIZE, TEXT_DIM, TINY_BEIT3, TINY_HIERA, UNION_SIZE
 
 CONFIG = f"""
@@ -81,7 +80,8 @@ def run(*args, processes: int = 0, cwd: Path, expect: int = 0) -> str:
 @pytest.fixture(scope='module')
 def trained(site) -> Path:
     """Work dir of one epoch on one process."""
-    log = run(ROOT / 'tools/train.py', 'config.py', '--work-dir', 'alone', cwd=site)
+    backends = "visualizer.vis_backends=[{'type':'LocalVisBackend'},{'type':'TensorboardVisBackend'}]"
+    log = run(ROOT / 'tools/train.py', 'config.py', '--work-dir', 'alone', '--cfg-options', backends, cwd=site)
     assert 'optimizer groups' in log
     assert (site / 'alone/curves.png').stat().st_size > 1000
     return site / 'alone'
@@ -90,6 +90,7 @@ def trained(site) -> Path:
 def test_train_leaves_checkpoint_best_and_curves(trained):
     assert (trained / 'epoch_1.pth').is_file()
     assert list(trained.glob('best_rrsis_mIoU+oIoU_epoch_*.pth'))
+    assert list(trained.rglob('events.out.tfevents*'))
     state = torch.load(trained / 'epoch_1.pth', weights_only=False)['state_dict']
     assert state['decode_head.iou_steps'] == state['decode_head.presence_steps'] > 0
 
@@ -177,7 +178,7 @@ class Attack:
 
 
 def no_data(copy, text):
-    shutil.rmtree(copy / 'data')
+    return text.replace("'data_root': '", "'data_root': 'nowhere")
 
 
 def not_a_pickle(copy, text):
@@ -228,7 +229,7 @@ def other_vocabulary(copy, text):
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
-        (no_data, ['data_root', 'data', 'is not a folder']),
+        (no_data, ['data_root', 'nowhere', 'is not a folder']),
         (not_a_pickle, ['refs(unc).p', 'pickle']),
         (code_in_pickle, ['refs(unc).p', 'system']),
         (ref_without_annotation, ['instances.json', '1000000']),
