@@ -15,6 +15,12 @@ from rasterio.warp import transform as reproject
 _STEP_PIXELS = 64
 
 
+def to_crs(transform: Affine, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates (x, y) in the CRS of points given in pixels, both (n,)."""
+    t = transform
+    return t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
+
+
 def pixel_size(crs: CRS, transform: Affine, centre: tuple[float, float]) -> tuple[float, float] | None:
     """Ground size of the pixel at `centre`, measured on the ellipsoid, so a map's own scale does not count.
 
@@ -26,10 +32,9 @@ def pixel_size(crs: CRS, transform: Affine, centre: tuple[float, float]) -> tupl
     Returns:
         (height, width) in metres, or None where the CRS has no known place on the earth.
     """
-    column, row = centre
-    corners = [transform * point for point in ((column, row), (column, row + 1), (column + 1, row))]
+    columns, rows = np.array([(0, 0), (0, 1), (1, 0)]).T + np.array(centre)[:, None]
     try:
-        lon, lat = reproject(crs, CRS.from_epsg(4326), *zip(*corners, strict=True))
+        lon, lat = reproject(crs, CRS.from_epsg(4326), *to_crs(transform, columns, rows))
     except RasterioError:
         return None
     _, _, metres = Geod(ellps='WGS84').inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])

@@ -11,7 +11,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, Geomet
 from rasterio.crs import CRS
 
 from rs2sam2.errors import ConfigError, DataError
-from rs2sam2.geo.ground import AreaMeter
+from rs2sam2.geo.ground import AreaMeter, to_crs
 from rs2sam2.geo.polygons import TracedObject
 
 _DRIVERS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON'}
@@ -100,5 +100,4 @@ class PolygonFile:
         self._written = True
 
     def _to_crs(self, points: np.ndarray) -> np.ndarray:
-        (x, y), t = points.T, self._transform
-        return np.column_stack([t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f])
+        return np.column_stack(to_crs(self._transform, *points.T))
