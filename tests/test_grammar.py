@@ -8,6 +8,7 @@ import pytest
 from rs2sam2.text.grammar import (
     COLOURS,
     ReferredObject,
+    Wording,
     absent_expression,
     describe_objects,
     measure_colour,
@@ -236,3 +237,34 @@ def test_measure_colour_stands_shadow_but_not_two_colours():
     assert measure_colour(np.array(red * 70 + dark * 30, np.uint8)) == 'red'
     assert measure_colour(np.array(red * 55 + white * 45, np.uint8)) is None
     assert measure_colour(np.zeros((0, 3), np.uint8)) is None
+
+
+def test_an_unknown_size_is_never_said_and_never_rules_out():
+    def texts(areas):
+        objects = [
+            ReferredObject(i, 'ship', box_at(50 + 60 * i, 60 + 50 * i), area, None) for i, area in enumerate(areas)
+        ]
+        found = [describe_objects(objects, (SIDE, SIDE), np.random.default_rng(seed), 9) for seed in range(8)]
+        return {(e.object_id, e.text) for one in found for e in one if 'size' in e.kinds}
+
+    assert any('largest' in text for _, text in texts([400.0, 900.0, 9000.0]))
+    assert texts([400.0, None, None]) == set()
+    assert not [text for _, text in texts([400.0, 9000.0, None]) if re.fullmatch(r'(The|A) (large|small) ship', text)]
+
+
+def test_cautious_wording():
+    wording = Wording(size_margin=2.0, swapped=0.0, most_of_two=False)
+    said = {
+        e.text
+        for areas in ((400.0, 9000.0), (400.0, 700.0))
+        for seed in range(30)
+        for e in describe_objects(
+            [ReferredObject(i, 'ship', box_at(60 + 150 * i, 150), area, 'red') for i, area in enumerate(areas)],
+            (SIDE, SIDE),
+            np.random.default_rng(seed),
+            9,
+            wording,
+        )
+        if 'size' in e.kinds and (areas[1] == 700.0 or re.search('red (large|small)|est ship', e.text))
+    }
+    assert said == set()

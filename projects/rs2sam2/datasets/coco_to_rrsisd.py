@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from rs2sam2.datasets.base import SPLITS
@@ -19,16 +20,41 @@ from rs2sam2.datasets.masks import decode_segmentation
 from rs2sam2.datasets.rrsisd_layout import IMAGE_FOLDER, RRSISDTables, encode_mask, new_folder
 from rs2sam2.datasets.stable_hash import stable_hash
 from rs2sam2.errors import DataError
-from rs2sam2.text.grammar import ReferredObject, absent_expression, describe_objects, measure_colour
+from rs2sam2.text.colours import COLOURS, measure_colour
+from rs2sam2.text.grammar import ReferredObject, Wording, absent_expression, describe_objects
 
 MIN_AREA = 100
 """Objects of fewer pixels are not described: people cannot tell what they are."""
 # Annotation tools round corners outwards.
 _OUTSIDE = 1.0
-CROWD, EMPTY, TINY, AMBIGUOUS = (
+# Masks drawn by hand differ more than the drawn scenes' exact ones.
+WORDING = Wording(size_margin=1.5, swapped=0.0, most_of_two=False)
+# Parts of the ground: where one ends is a matter of taste, and its colour is that of earth, grass or concrete.
+_GROUND = (
+    'field',
+    'diamond',
+    'court',
+    'harbor',
+    'harbour',
+    'bridge',
+    'overpass',
+    'dam',
+    'airport',
+    'station',
+    'stadium',
+)
+_GROUND += ('area', 'course', 'runway', 'road', 'roundabout', 'lot', 'land', 'farmland', 'forest', 'lake', 'river')
+# In a photograph gray is as often white in the shade.
+_SAID_COLOURS = tuple(word for word in COLOURS if word != 'gray')
+_PAINTED = ('red', 'green', 'blue', 'cyan', 'purple')
+# Annotation tools leave a pixel free at the border.
+_BORDER = 2
+_SECOND_PART = 0.25
+CROWD, EMPTY, TINY, PARTS, AMBIGUOUS = (
     'of a class that is also marked as a crowd in its image: nobody knows how many there are',
     'mask without a pixel',
     'mask of fewer than {} pixels',
+    'mask in separate parts of like size: it may be several objects',
     'no expression of the grammar tells it from the other objects of its image',
 )
 
@@ -120,18 +146,17 @@ def _describe(image: CocoImage, options: _Options) -> _Described:
         _seen(index, mask, pixels, options.names[image.objects[index].category_id]) for index, mask in masks.items()
     ]
     sentences: dict[int, list] = {one.object_id: [] for one in seen}
-    for expression in describe_objects(seen, image.size, rng, options.per_object):
+    for expression in describe_objects(seen, image.size, rng, options.per_object, WORDING):
         sentences[expression.object_id].append(expression)
     objects = []
     for one in seen:
-        said = sentences[one.object_id]
-        if one.area < options.min_area or not said:
-            left_out[AMBIGUOUS if one.area >= options.min_area else TINY.format(options.min_area)] += 1
+        said, mask = sentences[one.object_id], masks[one.object_id]
+        if reason := _reason(mask, options.min_area, bool(said)):
+            left_out[reason] += 1
             continue
         texts, kinds = tuple(each.text for each in said), tuple(each.kinds for each in said)
-        rle = encode_mask(masks[one.object_id])
         category_id = image.objects[one.object_id].category_id
-        objects.append(_Object(category_id, rle, one.bbox, int(one.area), texts, kinds))
+        objects.append(_Object(category_id, encode_mask(mask), one.bbox, int(mask.sum()), texts, kinds))
     present = {one.category_id for one in image.objects}
     absent = [key for key in options.names if key not in present]
     share = options.no_target_share
@@ -139,16 +164,47 @@ def _describe(image: CocoImage, options: _Options) -> _Described:
     if absent and objects and rng.random() < len(objects) * share / (1 - share):
         key = absent[rng.integers(len(absent))]
         empty = encode_mask(np.zeros(image.size, bool))
-        text = absent_expression(options.names[key], rng)
+        name = options.names[key]
+        text = absent_expression(name, rng, colours_of(name), sized=not _is_ground(name))
         objects.append(_Object(key, empty, (0.0, 0.0, 0.0, 0.0), 0, (text,), (), no_target=True))
     return _Described(image, objects, left_out)
+
+
+def _reason(mask: np.ndarray, min_area: int, described: bool) -> str | None:
+    """Why an object is left out; None where it is not."""
+    if mask.sum() < min_area:
+        return TINY.format(min_area)
+    parts = np.sort(cv2.connectedComponentsWithStats(mask.astype(np.uint8))[2][1:, cv2.CC_STAT_AREA])
+    if len(parts) > 1 and parts[-2] >= _SECOND_PART * parts[-1]:
+        return PARTS
+    return None if described else AMBIGUOUS
 
 
 def _seen(index: int, mask: np.ndarray, pixels: np.ndarray, name: str) -> ReferredObject:
     """What the grammar needs to know about an object."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     bbox = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
-    return ReferredObject(index, name, bbox, float(mask.sum()), measure_colour(pixels[mask]))
+    height, width = mask.shape
+    cut = min(bbox[:2]) < _BORDER or bbox[2] > width - _BORDER or bbox[3] > height - _BORDER
+    colour = measure_colour(pixels[mask])
+    return ReferredObject(
+        index,
+        name,
+        bbox,
+        None if cut or _is_ground(name) else float(mask.sum()),
+        colour if colour in colours_of(name) else None,
+    )
+
+
+def _is_ground(name: str) -> bool:
+    return name.split()[-1] in _GROUND
+
+
+def colours_of(name: str) -> tuple[str, ...]:
+    """The colours that are said of a class: courts by their paint, other parts of the ground by none."""
+    if not _is_ground(name):
+        return _SAID_COLOURS
+    return _PAINTED if name.split()[-1] == 'court' else ()
 
 
 def split_images(names: list[str], shares: dict[str, float], seed: int) -> dict[str, str]:

@@ -10,9 +10,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from rs2sam2.text.colours import COLOURS, measure_colour
-from rs2sam2.text.semantics import CELLS, DIRECTIONS, ENDS, MOST, SHAPES, ImageSemantics, Phrase, ReferredObject
+from rs2sam2.text.semantics import (
+    CELLS,
+    DIRECTIONS,
+    ENDS,
+    MOST,
+    RRSISD_WORDING,
+    SHAPES,
+    ImageSemantics,
+    Phrase,
+    ReferredObject,
+    Wording,
+)
 
-__all__ = ['COLOURS', 'ReferredObject', 'ReferringExpression', 'absent_expression', 'describe_objects']
+__all__ = ['COLOURS', 'ReferredObject', 'ReferringExpression', 'Wording', 'absent_expression', 'describe_objects']
 __all__ += ['measure_colour', 'uses_position', 'vocabulary']
 
 
@@ -49,7 +60,11 @@ def _sentence(words: str) -> str:
 
 
 def describe_objects(
-    objects: Sequence[ReferredObject], image_size: tuple[int, int], rng: np.random.Generator, per_object: int = 3
+    objects: Sequence[ReferredObject],
+    image_size: tuple[int, int],
+    rng: np.random.Generator,
+    per_object: int = 3,
+    wording: Wording = RRSISD_WORDING,
 ) -> list[ReferringExpression]:
     """Unambiguous referring expressions for the objects of one image.
 
@@ -59,6 +74,7 @@ def describe_objects(
         image_size: (height, width) in pixels.
         rng: drives the choice among all valid expressions; equal states give equal sentences.
         per_object: at most this many different expressions for each object.
+        wording: how freely the words are used.
 
     Returns:
         The expressions in the order of `objects`. An object that no expression of the grammar tells from the others
@@ -69,7 +85,7 @@ def describe_objects(
     """
     if len({o.object_id for o in objects}) != len(objects):
         raise ValueError('object ids must be unique in an image')
-    semantics = ImageSemantics(objects, image_size)
+    semantics = ImageSemantics(objects, image_size, wording)
     plain = {target.object_id: semantics.phrases(target) for target in objects}
     shortest = {
         key: [p for p in phrases if len(p.parts) == len(phrases[0].parts)][:3] for key, phrases in plain.items()
@@ -81,12 +97,12 @@ def describe_objects(
     result = []
     for target in objects:
         phrases = plain[target.object_id] + semantics.related_phrases(target, landmarks)
-        result += _choose(target, phrases, rng, per_object)
+        result += _choose(target, phrases, rng, per_object, wording)
     return result
 
 
 def _choose(
-    target: ReferredObject, phrases: list[Phrase], rng: np.random.Generator, number: int
+    target: ReferredObject, phrases: list[Phrase], rng: np.random.Generator, number: int, wording: Wording
 ) -> list[ReferringExpression]:
     """Draws different expressions, kinds first, so that a kind with many phrases does not crowd out the others."""
     keys = [frozenset(phrase.parts) for phrase in phrases]
@@ -103,20 +119,24 @@ def _choose(
         phrase = groups[name].pop(rng.integers(len(groups[name])))
         if not groups[name]:
             del groups[name]
-        text = _sentence(phrase.words(rng))
+        text = _sentence(phrase.words(rng, wording.swapped))
         chosen.setdefault(text, ReferringExpression(target.object_id, text, frozenset(name[1]), name[0]))
     return list(chosen.values())
 
 
-def absent_expression(category: str, rng: np.random.Generator) -> str:
+def absent_expression(
+    category: str, rng: np.random.Generator, colours: Sequence[str] = COLOURS[:9], sized: bool = True
+) -> str:
     """A sentence about a class that its image does not show, in the same words as the true ones.
 
     Args:
         category: class name as it is said, singular.
         rng: drives the choice of the words.
+        colours: those that the class may have; none when its colour is never said.
+        sized: whether its size is ever said.
     """
-    words = [str(rng.choice(['large', 'small']))] if rng.random() < 0.25 else []
-    words += [str(rng.choice(COLOURS[:9]))] if rng.random() < 0.4 else []
+    words = [str(rng.choice(['large', 'small']))] if rng.random() < 0.25 and sized else []
+    words += [str(rng.choice(colours))] if rng.random() < 0.4 and len(colours) else []
     words += [category]
     words += [CELLS[rng.integers(3)][rng.integers(3)]] if rng.random() < 0.5 else []
     return _sentence(' '.join(['the', *words]))

@@ -39,7 +39,6 @@ ENDS = {'left': (0, -1), 'right': (0, 1), 'upper': (1, -1), 'lower': (1, 1)}
 MOST = {'left': 'leftmost', 'right': 'rightmost', 'upper': 'topmost', 'lower': 'bottommost'}
 _GRID_MARGIN = 0.04  # of the image's side
 _END_MARGIN = 0.08  # of the image's side
-_SIZE_MARGIN = 1.3  # ratio of areas
 _SIZE_SLACK = 0.9  # beside the mean of the class
 _FAR_ENOUGH = 0.12  # of the image's shorter side
 
@@ -55,20 +54,40 @@ class ReferredObject:
         object_id: unique in the image.
         category: class name as it is said, singular: 'storage tank'.
         bbox: x1, y1, x2, y2 in pixels.
-        area: of the mask, in pixels.
+        area: of the mask, in pixels; None when it says nothing about the object's size (it is cut, or its outline is
+            a matter of taste): then no size word is used of it, and none rules it out.
         colour: one of `COLOURS`, or None when unknown (see `measure_colour`).
     """
 
     object_id: int
     category: str
     bbox: tuple[float, float, float, float]
-    area: float
+    area: float | None
     colour: str | None = None
 
     @property
     def centre(self) -> tuple[float, float]:
         """Centre (x, y) of the box, in pixels."""
         return (self.bbox[0] + self.bbox[2]) / 2, (self.bbox[1] + self.bbox[3]) / 2
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How freely the words are used.
+
+    Attributes:
+        size_margin: ratio of areas from which an object is certainly larger than another.
+        swapped: share of sentences with two adjectives that has them as RRSIS-D often does: 'the gray large ship'.
+        most_of_two: whether one of two may be 'the largest'.
+    """
+
+    size_margin: float = 1.3
+    swapped: float = 0.3
+    most_of_two: bool = True
+
+
+RRSISD_WORDING = Wording()
+"""As RRSIS-D's sentences are."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +114,12 @@ class Phrase:
         truths = [part.holds(candidate) for part in self.parts]
         return False if False in truths else None if None in truths else True
 
-    def words(self, rng: np.random.Generator | None = None) -> str:
-        """The phrase with its article; indefinite at times when `rng` is given."""
+    def words(self, rng: np.random.Generator | None = None, swapped: float = 0.0) -> str:
+        """The phrase with its article; with `rng` indefinite at times, and adjectives swapped (`Wording.swapped`)."""
         said = {part.slot: part.words for part in self.parts}
         noun = [said[slot] for slot in ('size', 'shape', 'colour') if slot in said] + [self.category]
         tail = [said[slot] for slot in ('position', 'relation') if slot in said]
-        if rng is not None and len(noun) == 3 and rng.random() < 0.3:
+        if rng is not None and len(noun) == 3 and rng.random() < swapped:
             noun[:2] = noun[1::-1]
         if 'choice' in said:
             return ' '.join([said['choice'].replace('*', ' '.join(noun)), *tail])
@@ -115,8 +134,11 @@ class Phrase:
 class ImageSemantics:
     """What the words mean in one image."""
 
-    def __init__(self, objects: Sequence[ReferredObject], image_size: tuple[int, int]) -> None:
+    def __init__(
+        self, objects: Sequence[ReferredObject], image_size: tuple[int, int], wording: Wording = RRSISD_WORDING
+    ) -> None:
         self.objects = objects
+        self.wording = wording
         self.height, self.width = image_size
 
     def means_one(self, phrase: Phrase, target: ReferredObject) -> bool:
@@ -139,13 +161,17 @@ class ImageSemantics:
 
     def size(self, target: ReferredObject) -> Iterator[Part]:
         """'large' or 'small': beside the geometric mean of its class in this image."""
-        areas = [other.area for other in self.objects if other.category == target.category]
+        areas = [o.area for o in self.objects if o.category == target.category and o.area is not None]
+        if target.area is None:
+            return
         mean = math.exp(sum(math.log(max(area, 1.0)) for area in areas) / len(areas))
         for word, sign in (('large', 1), ('small', -1)):
 
             def holds(candidate: ReferredObject, sign: int = sign) -> Truth:
+                if candidate.area is None:
+                    return None
                 ratio = (max(candidate.area, 1.0) / mean) ** sign
-                return True if ratio >= _SIZE_MARGIN else False if ratio <= _SIZE_SLACK else None
+                return True if ratio >= self.wording.size_margin else False if ratio <= _SIZE_SLACK else None
 
             yield Part('size', word, holds, 'size')
 
@@ -185,13 +211,17 @@ class ImageSemantics:
     def rank(self, group: Phrase, number: int) -> Iterator[Part]:
         """'the largest' of a group, 'the smaller one of the two'."""
         members = [member for member in self.objects if group.holds(member) is not False]
+        if any(member.area is None for member in members):
+            return
+        margin = self.wording.size_margin
         for word, sign in (('larg', 1), ('small', -1)):
 
             def holds(candidate: ReferredObject, sign: int = sign) -> Truth:
                 ratios = [(candidate.area / max(m.area, 1.0)) ** sign for m in members if m is not candidate]
-                return True if min(ratios) >= _SIZE_MARGIN else False if min(ratios) <= 1 / _SIZE_MARGIN else None
+                return True if min(ratios) >= margin else False if min(ratios) <= 1 / margin else None
 
-            yield Part('choice', f'the {word}est *', holds, 'size')
+            if number > 2 or self.wording.most_of_two:
+                yield Part('choice', f'the {word}est *', holds, 'size')
             if number == 2:
                 yield Part('choice', f'the {word}er one of the two *s', holds, 'size')
 
