@@ -80,3 +80,15 @@ def test_no_seam_with_a_filter_that_reaches_beyond_its_window(tmp_path):
     np.testing.assert_allclose(blended[~edges], whole[~edges], atol=1e-4)
     # Even there the taper hides it: weights near an edge are next to nothing.
     np.testing.assert_allclose(blended, whole, atol=0.02)
+
+
+@pytest.mark.parametrize('gsd', [0.31, 0.8, 2.9])
+def test_a_resampled_window_is_part_of_the_resampled_whole(tmp_path, gsd):
+    data = np.random.default_rng(0).integers(0, 256, (3, 400, 430), dtype=np.uint8)
+    reader = SceneReader(write_scene(tmp_path / 'scene.tif', data, tiled=True, blockxsize=64, blockysize=64), gsd=gsd)
+    whole = reader.read(0, 0, *reader.grid_shape)[0].astype(int)
+    height, width = (side // 2 for side in reader.grid_shape)
+    for y, x in ((0, 0), (7, 13), (height // 2, width // 3), (height, width)):
+        window = reader.read(y, x, height, width)[0]
+        np.testing.assert_allclose(window, whole[y : y + height, x : x + width], atol=1)
+    reader.close()
