@@ -2,7 +2,8 @@
 
 import json
 import pickle
-import subprocess
+import re
+import runpy
 import sys
 from collections import Counter
 
@@ -186,7 +187,7 @@ def change_annotation(**fields):
         (change_annotation(segmentation=[]), 'annotation 2 has no segmentation; give masks'),
         (change_annotation(segmentation=box(150, 10)), r'annotation 2 of 1\.png has a polygon .* 10 pixels beyond'),
         (change_annotation(segmentation=[[1, 2, 3, 4]]), r'annotation 2 of 1\.png cannot be decoded'),
-        (change_annotation(segmentation=dict(size=[9, 9], counts=[81])), r'annotation 2 .* has a mask of size \[9, 9\]'),
+        (change_annotation(segmentation=dict(size=[9, 9], counts=[81])), r'annotation 2 .* a mask of size \[9, 9\]'),
         (lambda c: c.content['images'][0].update(height=121), r'0\.png is of size \[120, 160\] .* says \[121, 160\]'),
         (lambda c: c.content['images'][0].pop('width'), '`width` of entry 0 of `images` is None'),
         (lambda c: c.content['images'][0].update(file_name='../0.png'), 'lies outside the folder'),
@@ -221,19 +222,18 @@ def test_bad_arguments(coco):
         read_coco(coco.root / 'coco.json')
 
 
-def test_tool(coco):
+def test_tool(coco, monkeypatch, capsys):
     (coco.root / 'coco.json').write_text(json.dumps(coco.content))
     (coco.root / 'names.json').write_text('{"small_ship": "boat"}')
-    tool = [sys.executable, ROOT / 'tools/dataset_converters/coco2rrsis.py', coco.root / 'coco.json']
-    tool += [coco.root / 'images', coco.root / 'out', '--workers', '1', '--names', coco.root / 'names.json']
-    done = subprocess.run([str(part) for part in tool], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert 'sentences' in done.stdout
+    args = ['coco2rrsis.py', coco.root / 'coco.json', coco.root / 'images', coco.root / 'out', '--workers', '1']
+    monkeypatch.setattr(sys, 'argv', [str(part) for part in (*args, '--names', coco.root / 'names.json')])
+    runpy.run_path(str(ROOT / 'tools/dataset_converters/coco2rrsis.py'), run_name='__main__')
+    assert 'sentences' in capsys.readouterr().out
     assert any('boat' in sentence['sent'] for ref in coco.refs() for sentence in ref['sentences'])
-    again = subprocess.run([str(part) for part in tool], capture_output=True, text=True, check=False)
-    assert again.returncode == 2
-    assert 'error: ' in again.stderr
-    assert 'Traceback' not in again.stderr
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(ROOT / 'tools/dataset_converters/coco2rrsis.py'), run_name='__main__')
+    assert stopped.value.code == 2
+    assert re.fullmatch(r'error: .*/out exists and is not an empty folder.*\n', capsys.readouterr().err)
 
 
 @pytest.mark.shared
