@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,6 @@ CHROMIUM = '/usr/bin/chromium'
 # As root, and without the browser's own calls to the network.
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking']
 FLAGS += ['--disable-component-update', '--disable-sync']
-PORT = 7861
 
 
 @pytest.fixture(scope='module')
@@ -129,23 +129,25 @@ def page(work_dir):
     playwright = pytest.importorskip('playwright.sync_api')
     if not os.path.exists(CHROMIUM):
         pytest.skip(f'no browser at {CHROMIUM}')
-    command = [sys.executable, '-m', 'rs2sam2.cli.main', 'demo', '-m', str(work_dir), '--port', str(PORT)]
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, '-m', 'rs2sam2.cli.main', 'demo', '-m', str(work_dir), '--port', str(port)]
     environment = os.environ | {'OMP_NUM_THREADS': '1'}
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     try:
         lines = []
-        for line in server.stdout:
-            lines.append(line)
-            if 'The page is at' in line:
-                break
-        assert server.poll() is None, ''.join(lines)
+        while not lines or 'The page is at' not in lines[-1]:
+            lines.append(server.stdout.readline())
+            assert lines[-1], ''.join(lines)
         with playwright.sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             page = browser.new_page(viewport={'width': 1280, 'height': 1000})
             page.set_default_timeout(60_000)
             page.asked = []
             page.on('request', lambda request: page.asked.append(request.url))
-            page.goto(f'http://127.0.0.1:{PORT}')
+            page.url_of_server = f'http://127.0.0.1:{port}/'
+            page.goto(page.url_of_server)
             page.get_by_role('button', name='Segment').wait_for()
             yield page
             browser.close()
@@ -199,4 +201,4 @@ def test_upload_type_segment_click_download_in_a_browser(page, inferencer, image
 
     page.get_by_role('button', name='Draw a scene').click()
     page.wait_for_function("document.querySelector('textarea').value.trim().length > 3")
-    assert all(url.startswith((f'http://127.0.0.1:{PORT}/', 'data:', 'blob:')) for url in page.asked)
+    assert all(url.startswith((page.url_of_server, 'data:', 'blob:')) for url in page.asked)
