@@ -389,3 +389,42 @@ def test_killed_by_a_signal_and_started_again(work_dir, tmp_path):
     assert process.returncode == 0, output
     assert f'{60 - done} segmented' in output
     assert tree(tmp_path / 'killed') == tree(tmp_path / 'whole')
+
+
+def test_scene_by_its_command(work_dir, tmp_path):
+    rasterio = pytest.importorskip('rasterio')
+    pytest.importorskip('pyogrio')
+    transform = rasterio.transform.from_origin(500_000, 4_000_000, 2.0, 2.0)
+    values = np.random.default_rng(0).integers(0, 255, (3, 100, 130), dtype=np.uint8)
+    options = dict(width=130, height=100, count=3, dtype='uint8', crs='EPSG:32631', transform=transform)
+    with rasterio.open(tmp_path / 'scene.tif', 'w', driver='GTiff', **options) as scene:
+        scene.write(values)
+    command = ['scene', tmp_path / 'scene.tif', '-e', 'ship', '-m', work_dir]
+    outputs = ['--mask', tmp_path / 'mask.tif', '--polygons', tmp_path / 'found.gpkg']
+    result = CliRunner().invoke(app, [str(word) for word in command + outputs])
+    assert result.exit_code == 0, result.output
+    # The view of this model is 64 pixels wide, so are its windows.
+    assert 'windows of 64x64' in result.output
+    with rasterio.open(tmp_path / 'mask.tif') as mask:
+        assert (mask.crs.to_string(), mask.transform, mask.shape) == ('EPSG:32631', transform, (100, 130))
+        foreground = int((mask.read(1) == 1).sum())
+    assert f'{foreground:,} of 13,000 pixels' in result.output
+    assert (tmp_path / 'found.gpkg').exists()
+    refused = CliRunner().invoke(app, [str(word) for word in command])
+    assert refused.exit_code == 2
+    assert 'no output is named' in one_line(refused.output)
+
+
+@pytest.mark.shared
+def test_real_photographs_by_a_list(work_dir, shared, tmp_path):
+    photographs = sorted((shared / 'data/nwpu_vhr10').rglob('*.jpg'))[:6]
+    lines = [f'"{path.relative_to(shared)}","the {word} on the left"' for path in photographs for word in ('ship', 'x')]
+    (tmp_path / 'p.csv').write_text('\n'.join(['image,expression', *lines]))
+    out = tmp_path / 'out'
+    code, output = run('--pairs', tmp_path / 'p.csv', '--image-root', shared, '-m', work_dir, '-o', out)
+    assert code == 0, output
+    rows = rows_of(out)
+    assert [row['image'] for row in rows[::2]] == [str(path) for path in photographs]
+    for row in rows:
+        with Image.open(row['image']) as photograph, Image.open(out / row['mask']) as mask:
+            assert photograph.size == mask.size == (row['width'], row['height'])
