@@ -155,5 +155,5 @@ def test_sentences_of_one_image_are_drawn_together():
 def test_empty_unions_and_unknown_statistics():
     assert bootstrap_interval([row(0, 0, 0), row(1, 0, 0)], 'oIoU') == (0.0, 0.0)
     assert summarise([row(0, 0, 0)])['oIoU'] == 0.0
-    with pytest.raises(ConfigError, match="no metric is called 'gIoU'"):
-        bootstrap_interval([row(0, 1, 2)], 'gIoU')
+    with pytest.raises(ConfigError, match="no metric is called 'xIoU'"):
+        bootstrap_interval([row(0, 1, 2)], 'xIoU')

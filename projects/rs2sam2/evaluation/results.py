@@ -17,6 +17,8 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """IoU thresholds of Pr@t."""
 METRICS = (*(f'Pr@{t}' for t in THRESHOLDS), 'oIoU', 'mIoU')
 """Names of the metrics, in the order of the published tables."""
+GENERALIZED_METRICS = ('gIoU', 'cIoU', 'N-acc', 'T-acc')
+"""Names of the metrics for sets with sentences that mean nothing (GRES, arXiv 2306.00968, section 5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class SampleResult:
         target_share: area of the ground truth / area of the image, in [0, 1].
         pred_iou: SAM2's own estimate of the IoU, None when it was never trained.
         presence: probability that the target is there, None when it was never trained.
+        empty_prediction: whether the prediction is empty, at the size of the protocol.
     """
 
     sample_id: str
@@ -50,6 +53,7 @@ class SampleResult:
     target_share: float
     pred_iou: float | None = None
     presence: float | None = None
+    empty_prediction: bool | None = None
 
 
 _TYPES = get_type_hints(SampleResult)
@@ -69,7 +73,7 @@ def _parse(line: str) -> SampleResult:
         value = row[name]
         # JSON writers drop the point of 1.0, and Python counts True as an integer; only the first is welcome.
         accepted = kind | int if kind in (float, float | None) else kind
-        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        if not isinstance(value, accepted) or (isinstance(value, bool) and kind not in (bool, bool | None)):
             raise ValueError(f'`{name}` is {value!r}, not {getattr(kind, "__name__", kind)}')
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f'`{name}` is {value}, not a finite number')
@@ -152,16 +156,34 @@ def _ratio(rows: Sequence[SampleResult], statistic: str) -> tuple[np.ndarray, np
         return np.array([row.intersection for row in rows]), np.array([row.union for row in rows])
     if statistic == 'mIoU':
         return ious, np.ones(len(rows), dtype=np.int64)
+    if statistic in GENERALIZED_METRICS:
+        return _generalized_ratio(rows, statistic)
     if statistic in METRICS:
         return (ious >= float(statistic.removeprefix('Pr@'))).astype(np.int64), np.ones(len(rows), dtype=np.int64)
-    raise ConfigError(f'no metric is called {statistic!r}; there are {", ".join(METRICS)}')
+    raise ConfigError(f'no metric is called {statistic!r}; there are {", ".join((*METRICS, *GENERALIZED_METRICS))}')
 
 
-def summarise(rows: Sequence[SampleResult]) -> dict[str, float]:
-    """Pr@0.5 ... Pr@0.9, oIoU, mIoU in percent (RRSIS-D, arXiv 2312.12470, and the specification's section 7).
+def _generalized_ratio(rows: Sequence[SampleResult], statistic: str) -> tuple[np.ndarray, np.ndarray]:
+    nothing = np.array([row.no_target for row in rows])
+    empty = np.array([bool(row.empty_prediction) for row in rows])
+    if statistic == 'gIoU':
+        ious = np.array([row.iou for row in rows], dtype=np.float64)
+        return np.where(nothing, empty, ious).astype(np.float64), np.ones(len(rows), dtype=np.int64)
+    if statistic == 'cIoU':
+        return np.array([row.intersection for row in rows]), np.array([row.union for row in rows])
+    kind, right = (nothing, empty) if statistic == 'N-acc' else (~nothing, ~empty)
+    return (kind & right).astype(np.int64), kind.astype(np.int64)
+
+
+def summarise(rows: Sequence[SampleResult], metrics: Sequence[str] = METRICS) -> dict[str, float]:
+    """Metrics in percent (RRSIS-D, arXiv 2312.12470, and the specification's section 7; GRES, arXiv 2306.00968).
 
     Pr@t is the share of samples with IoU >= t, mIoU the mean IoU, oIoU the sum of all intersections over the sum of
     all unions. An empty ground truth is a sample like any other.
+
+    gIoU is the mean IoU, where a sentence that means nothing counts 1 if the prediction is empty and 0 if it is not;
+    cIoU is the sum of all intersections over the sum of all unions; N-acc the share of the sentences that mean nothing
+    with an empty prediction, T-acc the share of the others with one that is not empty.
 
     Raises:
         DataError: there are no rows.
@@ -169,7 +191,7 @@ def summarise(rows: Sequence[SampleResult]) -> dict[str, float]:
     if not rows:
         raise DataError('no samples to summarise; check the data set and its `indices`')
     summary = {}
-    for name in METRICS:
+    for name in metrics:
         numerator, denominator = _ratio(rows, name)
         total = denominator.sum()
         summary[name] = float(100 * numerator.sum() / total) if total else 0.0
@@ -186,7 +208,7 @@ def bootstrap_interval(
 
     Args:
         rows: results of single samples.
-        statistic: one of `METRICS`.
+        statistic: one of `METRICS` or `GENERALIZED_METRICS`.
         samples: number of resamples.
         seed: of the random draws; the same rows and seed give the same interval.
         level: coverage, in (0, 1).
@@ -196,19 +218,67 @@ def bootstrap_interval(
     """
     if not rows:
         raise DataError('no samples to compute an interval from')
+    numerator, denominator = _by_image(rows, statistic)
+    values = _resampled(numerator, denominator, samples, seed)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(100 * low), float(100 * high)
+
+
+def paired_interval(
+    first: Sequence[SampleResult],
+    second: Sequence[SampleResult],
+    statistic: str,
+    samples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a difference: the second run's metric less the first's.
+
+    Both are computed on the same drawn images, so what makes an image hard for both cancels out.
+
+    Args:
+        first: results of one run.
+        second: results of another run on the same samples, in the same order.
+        statistic: one of `METRICS` or `GENERALIZED_METRICS`.
+        samples: number of resamples.
+        seed: of the random draws.
+        level: coverage, in (0, 1).
+
+    Returns:
+        Lower and upper end, in percent points.
+
+    Raises:
+        DataError: the runs are not on the same samples.
+    """
+    if not first or [row.sample_id for row in first] != [row.sample_id for row in second]:
+        raise DataError('the two runs are not on the same samples; test both on the same data set')
+    # The images of one run stand for both: a copied data set has other paths.
+    images = [row.img_path if row.img_path is not None else row.sample_id for row in first]
+    parts = [_resampled(*_by_image(rows, statistic, images), samples, seed) for rows in (first, second)]
+    low, high = np.quantile(parts[1] - parts[0], [(1 - level) / 2, (1 + level) / 2])
+    return float(100 * low), float(100 * high)
+
+
+def _by_image(
+    rows: Sequence[SampleResult], statistic: str, images: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numerators and denominators of a metric, summed over the sentences of an image."""
     # A row without an image path stands for an image of its own.
-    keys = [('path', row.img_path) if row.img_path is not None else ('id', row.sample_id) for row in rows]
+    keys = images or [('path', row.img_path) if row.img_path is not None else ('id', row.sample_id) for row in rows]
     order = {key: index for index, key in enumerate(dict.fromkeys(keys))}
     image = np.array([order[key] for key in keys])
     numerator, denominator = (np.bincount(image, weights=part) for part in _ratio(rows, statistic))
+    return numerator, denominator
 
+
+def _resampled(numerator: np.ndarray, denominator: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    """The metric on `samples` sets of images drawn with replacement; equal seeds draw equal images."""
     rng = np.random.default_rng(seed)
-    n = len(order)
+    n = len(numerator)
     values = np.empty(samples)
     step = max(1, 2_000_000 // n)  # bounds the memory of the drawn indices to 16 MB
     for start in range(0, samples, step):
         drawn = rng.integers(0, n, size=(min(step, samples - start), n))
         above, below = numerator[drawn].sum(axis=1), denominator[drawn].sum(axis=1)
         values[start : start + len(drawn)] = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(100 * low), float(100 * high)
+    return values

@@ -123,21 +123,47 @@ class RRSISMetric(BaseMetric):
         counts = []
         for sample in data_samples:
             _check_sample(sample)
+            self.check_target(sample)
             truth = sample['gt_sem_seg']['data'][0]
             size = (self.side, self.side) if self.side else tuple(truth.shape)
-            mask, nan = predicted_mask(sample, size)
+            mask, nan = self.predicted_mask(sample, size)
             truth = truth.to(mask.device)
             target = resize_nearest(truth, size) > 0
             counts.append(
                 torch.stack(
-                    [(mask & target).sum(), (mask | target).sum(), (truth > 0).sum(), (truth > 1).any().long(), nan]
+                    [
+                        (mask & target).sum(),
+                        (mask | target).sum(),
+                        (truth > 0).sum(),
+                        (truth > 1).any().long(),
+                        nan,
+                        ~mask.any(),
+                    ]
                 )
             )
         # One transfer a batch.
         for sample, values in zip(data_samples, torch.stack(counts).tolist(), strict=True):
             self.results.append(self._result(sample, *values))
 
-    def _result(self, sample: dict, intersection: int, union: int, area: int, other: int, nan: int) -> SampleResult:
+    def check_target(self, sample: dict) -> None:
+        """Refuse a sample that means nothing in its image.
+
+        Raises:
+            DataError: It is marked `no_target`.
+        """
+        if sample.get('no_target'):
+            raise DataError(
+                f'sample {sample["sample_id"]!r} is marked `no_target`, which RRSISMetric does not score; '
+                'leave such samples out or use GeneralizedRRSISMetric'
+            )
+
+    def predicted_mask(self, sample: dict, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """The prediction that is scored; see the function `predicted_mask`."""
+        return predicted_mask(sample, size)
+
+    def _result(
+        self, sample: dict, intersection: int, union: int, area: int, other: int, nan: int, empty: int
+    ) -> SampleResult:
         if other:
             raise DataError(f'sample {sample["sample_id"]!r}: its ground truth holds values other than 0 and 1')
         if nan:
@@ -148,12 +174,13 @@ class RRSISMetric(BaseMetric):
             img_path=sample.get('img_path'),
             expression=sample['expression'],
             category=sample.get('category'),
-            no_target=False,
+            no_target=bool(sample.get('no_target')),
             protocol=self.protocol,
             intersection=intersection,
             union=union,
             iou=iou(intersection, union),
             target_share=area / sample['gt_sem_seg']['data'].numel(),
+            empty_prediction=bool(empty),
             **scores,
         )
 
@@ -171,23 +198,35 @@ class RRSISMetric(BaseMetric):
         Raises:
             DataError: a sample is missing or came twice.
         """
-        if self._size is not None and len(results) != self._size:
-            raise DataError(
-                f'RRSISMetric: {len(results)} results for {self._size} samples; '
-                'the test data loader must give every sample (`drop_last=False`, DefaultSampler)'
-            )
-        check_unique(results, 'RRSISMetric')
+        self.check_complete(results)
         metrics = summarise(results)
-        if self.results_file:
-            write_results(results, self.results_file)
-        at = f'{self.side} x {self.side} pixels' if self.side else "the ground truth's own size"
-        title = f'{self.prefix}: protocol {self.protocol} (at {at}), {len(results)} samples, percent'
-        tables = [metric_table(results, title, self.published)]
+        tables = [metric_table(results, self.title(results), self.published)]
         tables += [breakdown_table(results, by) for by in self.breakdown]
         if self.published and self.protocol != 'published_1024':
             tables[0] += '\n\nThe published numbers were counted at 1024 x 1024 pixels: another protocol than this.'
         print_log('\n\n' + '\n\n'.join(tables) + '\n', logger='current')
         return {**metrics, 'mIoU+oIoU': metrics['mIoU'] + metrics['oIoU']}
+
+    def check_complete(self, results: list[SampleResult]) -> None:
+        """Check that every sample came once, and write the results file.
+
+        Raises:
+            DataError: a sample is missing or came twice.
+        """
+        name = type(self).__name__
+        if self._size is not None and len(results) != self._size:
+            raise DataError(
+                f'{name}: {len(results)} results for {self._size} samples; '
+                'the test data loader must give every sample (`drop_last=False`, DefaultSampler)'
+            )
+        check_unique(results, name)
+        if self.results_file:
+            write_results(results, self.results_file)
+
+    def title(self, results: list[SampleResult]) -> str:
+        """Title of the main table; it names the protocol."""
+        at = f'{self.side} x {self.side} pixels' if self.side else "the ground truth's own size"
+        return f'{self.prefix}: protocol {self.protocol} (at {at}), {len(results)} samples, percent'
 
 
 def _check_published(published: dict | None) -> tuple[str, dict[str, float]] | None:
@@ -208,8 +247,3 @@ def _check_sample(sample: dict) -> None:
                 f'sample {sample.get("sample_id", sample.get("img_path"))!r} has no `{key}`; '
                 'pack it with PackRefSegInputs in the test pipeline'
             )
-    if sample.get('no_target'):
-        raise DataError(
-            f'sample {sample["sample_id"]!r} is marked `no_target`, which RRSISMetric does not score; '
-            'leave such samples out or use a generalised metric'
-        )

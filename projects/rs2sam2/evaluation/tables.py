@@ -20,7 +20,8 @@ def _render(table: Table) -> str:
     return '\n'.join(line.rstrip() for line in out.getvalue().splitlines()).strip('\n')
 
 
-def _table(title: str, first: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def plain_table(title: str, first: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A titled table as text: a first column at the left, numbers at the right."""
     table = Table(box=MARKDOWN)
     table.add_column(first, no_wrap=True)
     for column in columns:
@@ -31,29 +32,36 @@ def _table(title: str, first: str, columns: Sequence[str], rows: Sequence[Sequen
 
 
 def metric_table(
-    rows: Sequence[SampleResult], title: str, published: tuple[str, dict[str, float]] | None = None, samples: int = 1000
+    rows: Sequence[SampleResult],
+    title: str,
+    published: tuple[str, dict[str, float]] | None = None,
+    samples: int = 1000,
+    metrics: Sequence[str] = METRICS,
+    with_interval: Sequence[str] = ('oIoU', 'mIoU'),
 ) -> str:
-    """The main table: this run, its 95 % bootstrap interval (oIoU, mIoU), and published numbers below.
+    """The main table: this run, its 95 % bootstrap interval, and published numbers below.
 
     Args:
         rows: results of single samples.
         title: printed above; names the protocol.
         published: name and values (percent, by metric name) of a published row.
         samples: resamples of the bootstrap.
+        metrics: the columns.
+        with_interval: those of the columns that get an interval.
     """
-    summary = summarise(rows)
-    interval = {name: bootstrap_interval(rows, name, samples) for name in ('oIoU', 'mIoU')}
+    summary = summarise(rows, metrics)
+    interval = {name: bootstrap_interval(rows, name, samples) for name in with_interval}
     lines = [
-        ['this run', *(f'{summary[name]:.2f}' for name in METRICS)],
+        ['this run', *(f'{summary[name]:.2f}' for name in metrics)],
         [
             '95 % interval',
-            *('{:.2f} - {:.2f}'.format(*interval[name]) if name in interval else '' for name in METRICS),
+            *('{:.2f} - {:.2f}'.format(*interval[name]) if name in interval else '' for name in metrics),
         ],
     ]
     if published:
         name, values = published
-        lines.append([f'published: {name}', *(f'{values[key]:.2f}' if key in values else '' for key in METRICS)])
-    return _table(title, '', METRICS, lines)
+        lines.append([f'published: {name}', *(f'{values[key]:.2f}' if key in values else '' for key in metrics)])
+    return plain_table(title, '', metrics, lines)
 
 
 def _by_category(row: SampleResult) -> str:
@@ -83,8 +91,8 @@ BREAKDOWNS: dict[str, Callable[[SampleResult], str]] = {
 """Ways to split the samples: name, and the group of a sample."""
 
 
-def breakdown_table(rows: Sequence[SampleResult], by: str) -> str:
-    """Number of samples, Pr@0.5, oIoU and mIoU of every group of samples.
+def grouped(rows: Sequence[SampleResult], by: str) -> dict[str, list[SampleResult]]:
+    """The samples by group; sizes from small to large, everything else by name.
 
     Args:
         rows: results of single samples.
@@ -93,11 +101,21 @@ def breakdown_table(rows: Sequence[SampleResult], by: str) -> str:
     groups: dict[str, list[SampleResult]] = {}
     for row in rows:
         groups.setdefault(BREAKDOWNS[by](row), []).append(row)
-    # Sizes in the order of the sizes; everything else by name.
     keys = sorted(groups, key=(lambda key: max(r.target_share for r in groups[key])) if by == 'size' else str)
+    return {key: groups[key] for key in keys}
+
+
+def breakdown_table(rows: Sequence[SampleResult], by: str) -> str:
+    """Number of samples, Pr@0.5, oIoU and mIoU of every group of samples.
+
+    Args:
+        rows: results of single samples.
+        by: one of `BREAKDOWNS`.
+    """
+    groups = grouped(rows, by)
     shown = ('Pr@0.5', 'oIoU', 'mIoU')
     lines = []
-    for key in keys:
-        summary = summarise(groups[key])
-        lines.append([key, str(len(groups[key])), *(f'{summary[name]:.2f}' for name in shown)])
-    return _table(f'By {by.replace("_", " ")}', by.replace('_', ' '), ('n', *shown), lines)
+    for key, members in groups.items():
+        summary = summarise(members)
+        lines.append([key, str(len(members)), *(f'{summary[name]:.2f}' for name in shown)])
+    return plain_table(f'By {by.replace("_", " ")}', by.replace('_', ' '), ('n', *shown), lines)
