@@ -28,6 +28,7 @@ from rs2sam2.datasets.transforms import (
 )
 from rs2sam2.engine.optim_groups import RefSegOptimWrapperConstructor
 from rs2sam2.engine.runner import StrictRunner
+from rs2sam2.evaluation.generalized_metric import GeneralizedRRSISMetric
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
 from rs2sam2.models.beit3 import BEiT3UnionEncoder
 from rs2sam2.models.fusion import BidirectionalHierarchicalFusion
@@ -53,7 +54,7 @@ from rs2sam2.visualization.visualizer import RefSegVisualizer
 COMPONENTS = {
     DATASETS: (JSONLRefSegDataset, NWPUReferDataset, RISBenchDataset, RRSISDDataset, RefSegRSDataset),
     HOOKS: (CurvesHook, RefSegVisualizationHook),
-    METRICS: (RRSISMetric,),
+    METRICS: (GeneralizedRRSISMetric, RRSISMetric),
     MODELS: (
         BEiT3UnionEncoder,
         BidirectionalHierarchicalFusion,
