@@ -74,6 +74,8 @@ def load_image(source: ImageSource, name: str = 'image') -> InputImage:
     if isinstance(source, np.ndarray):
         return InputImage(_from_array(source, name), name)
     path = os.fspath(source)
+    if not os.path.exists(path):
+        raise DataError(f'{path} is missing; check the path')
     if os.path.isfile(path) and os.path.getsize(path) == 0:
         raise DataError(f'{path} is empty (0 bytes); {REMEDY}')
     frames = _count_frames(path)
