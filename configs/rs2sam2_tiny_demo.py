@@ -1,4 +1,5 @@
 # What `make demo` trains: every component of RS2-SAM2, tiny, from scratch, on the embedded data set.
+# Two CPU processes: tools/dist_train.sh configs/rs2sam2_tiny_demo.py 2
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/rs2sam2_tiny.py',
@@ -9,10 +10,10 @@ optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
     constructor='RefSegOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-2),
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=1e-2),
     clip_grad=dict(max_norm=1.0),
 )
-train_cfg = dict(max_epochs=10)
+train_cfg = dict(max_epochs=3)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=60, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, convert_to_iter_based=True),

@@ -80,8 +80,7 @@ def run(*args, processes: int = 0, cwd: Path, expect: int = 0) -> str:
 @pytest.fixture(scope='module')
 def trained(site) -> Path:
     """Work dir of one epoch on one process."""
-    backends = "visualizer.vis_backends=[{'type':'LocalVisBackend'},{'type':'TensorboardVisBackend'}]"
-    log = run(ROOT / 'tools/train.py', 'config.py', '--work-dir', 'alone', '--cfg-options', backends, cwd=site)
+    log = run(ROOT / 'tools/train.py', 'config.py', '--work-dir', 'alone', '--tensorboard', cwd=site)
     assert 'optimizer groups' in log
     assert (site / 'alone/curves.png').stat().st_size > 1000
     return site / 'alone'

@@ -1,6 +1,6 @@
 """Train a referring segmentor.
 
-python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] [--cfg-options key=value ...]
+python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] [--tensorboard] [--cfg-options key=value ...]
 """
 
 import argparse
@@ -18,6 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<name of the config>)')
     parser.add_argument('--resume', action='store_true', help='go on from the latest checkpoint in the work dir')
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (bfloat16; needs a GPU)')
+    parser.add_argument('--tensorboard', action='store_true', help='write TensorBoard files to the work dir too')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torch.distributed.launch passes --local-rank, torchrun the environment variable.
@@ -35,6 +36,8 @@ def main() -> None:
         if cfg.optim_wrapper.type != 'OptimWrapper':
             raise ConfigError(f'--amp replaces OptimWrapper; the config has {cfg.optim_wrapper.type}')
         cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16')
+    if args.tensorboard:
+        cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
     cfg.resume = args.resume
     fit_to_device(cfg)
     build_runner(cfg).train()

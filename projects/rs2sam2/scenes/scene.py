@@ -14,10 +14,11 @@ CATEGORIES += ('storage tank', 'tennis court', 'vehicle')
 """The classes that scenes show, as they are said."""
 
 MIN_OBJECTS, MAX_OBJECTS = 2, 6
-# The frame shows two thirds of the width that is laid out, so that its edges cut roads, shores and some objects.
-ZOOM = 1.5
-# Smallest share of an object that may be in the frame.
-MIN_SHOWN = 0.7
+# A scene shows a part of what is laid out, so that its edges cut roads, shores and some objects, and objects are large.
+ZOOM = 1.9
+TRIES = 40
+# Smallest share of an object that may be in the frame, and of the frame that an object may fill.
+MIN_SHOWN, MIN_AREA = 0.7, 0.008
 
 
 @dataclass(frozen=True)
@@ -35,31 +36,50 @@ class Scene:
     objects: tuple[ReferredObject, ...]
 
 
+def frame(
+    rng: np.random.Generator, masks: np.ndarray, categories: list[str], size: int
+) -> tuple[tuple[slice, slice], np.ndarray] | None:
+    """Looks for a part of a layout to show: several objects, two of one class, none of them small or a scrap.
+
+    Args:
+        rng: drives the choice.
+        masks: (N, H, W) bool, the objects of the whole layout.
+        categories: their N classes.
+        size: side of the frame in pixels.
+
+    Returns:
+        The frame as slices of rows and columns, and which objects it shows, (N,) bool; None where no try succeeds.
+    """
+    areas = masks.sum((1, 2))
+    for top, left in rng.integers(0, masks.shape[1] - size, (TRIES, 2), endpoint=True):
+        window = slice(top, top + size), slice(left, left + size)
+        visible = masks[(slice(None), *window)].sum((1, 2))
+        shown = visible > 0
+        kin = Counter(category for category, is_shown in zip(categories, shown, strict=True) if is_shown)
+        clear = visible[shown] >= np.maximum(MIN_SHOWN * areas[shown], MIN_AREA * size * size)
+        if clear.all() and MIN_OBJECTS <= kin.total() <= MAX_OBJECTS and max(kin.values()) > 1:
+            return window, shown
+    return None
+
+
 def draw_scene(rng: np.random.Generator, size: int = 256) -> Scene:
     """Draws one scene with at least two objects of one class; equal generator states give equal scenes.
 
     Args:
         rng: drives everything random.
-        size: side of the picture in pixels; objects are about 24 to 160 px long at 256.
+        size: side of the picture in pixels; objects are about 35 to 200 px long at 256.
     """
     whole = round(size * ZOOM)
-    while True:
+    framed = None
+    while framed is None:
         canvas = Canvas(rng, whole)
         LAYOUTS[rng.integers(len(LAYOUTS))](canvas)
-        top, left = rng.integers(0, whole - size, 2, endpoint=True)
         image, masks = canvas.finish()
-        areas = masks.sum((1, 2))
-        image, masks = (
-            pixels[..., top : top + size, left : left + size] for pixels in (image.transpose(2, 0, 1), masks)
-        )
-        shown = masks.sum((1, 2)) / areas
-        seen = [placed for placed, share in zip(canvas.placed, shown, strict=True) if share > 0]
-        kin = Counter(sprite.category for sprite, _, _ in seen)
-        # An object that the frame cuts to a scrap cannot be told from its like.
-        whole_enough = not ((shown > 0) & (shown < MIN_SHOWN)).any()
-        if whole_enough and MIN_OBJECTS <= kin.total() <= MAX_OBJECTS and max(kin.values()) > 1:
-            break
-    image, masks = np.ascontiguousarray(image.transpose(1, 2, 0)), np.ascontiguousarray(masks[shown > 0])
+        framed = frame(rng, masks, [sprite.category for sprite, _, _ in canvas.placed], size)
+    window, shown = framed
+    image, masks = image[window], masks[(slice(None), *window)]
+    seen = [placed for placed, visible in zip(canvas.placed, shown, strict=True) if visible]
+    image, masks = np.ascontiguousarray(image), np.ascontiguousarray(masks[shown])
     objects = []
     for index, ((sprite, _, _), mask) in enumerate(zip(seen, masks, strict=True)):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
