@@ -102,6 +102,7 @@ def case0_target() -> Tensor:
     return (i[:, None] + i < 900).float()[None, None]
 
 
+@pytest.mark.ci
 def test_released_network(parity: Path, converted: Path, batch: ReferringBatch) -> None:
     z = np.load(parity / 'case0.npz')
     model = build('rs2sam2_rrsisd_released.py', converted)
@@ -165,6 +166,7 @@ def test_gradients_of_the_released_network(parity: Path, converted: Path, batch:
     assert not far
 
 
+@pytest.mark.ci
 def test_evf_sam2(parity: Path, vectors: ModuleType, released: Path, batch: ReferringBatch, tmp_path: Path) -> None:
     z = np.load(parity / 'evf_sam2_case0.npz')
     # Entries of the same name and shape have the same value in both networks.

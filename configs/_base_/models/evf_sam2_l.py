@@ -8,6 +8,8 @@ model = dict(
     decode_head=dict(
         type='SAM2Head',
         image_size=1024,
+        # The weights start from SAM2's, which have learned points and boxes.
+        point_prompts=True,
         dense_prompt=False,
         multimask=True,
         two_channel=False,
