@@ -1,5 +1,5 @@
 # The same components as the full model, small enough to train from scratch on a CPU.
-text_dim, union_dim, size, union_size = 128, 96, 128, 64
+text_dim, union_dim = 128, 96
 model = dict(
     type='RS2SAM2',
     # Starting values for training without pretrained weights: words and positions as loud as what they are added to.
@@ -12,7 +12,7 @@ model = dict(
     union_encoder=dict(
         type='BEiT3UnionEncoder',
         arch=dict(dim=union_dim, depth=3, num_heads=4),
-        image_size=union_size,
+        image_size=64,
         patch_size=8,
         vocab_size=175,
         max_text_length=62,
@@ -28,7 +28,7 @@ model = dict(
     mask_prompt_generator=dict(type='MaskPromptGenerator', dim=union_dim),
     decode_head=dict(
         type='SAM2Head',
-        image_size=size,
+        image_size=128,
         dim=text_dim,
         mlp_dim=256,
         text_gate=dict(type='TextGate', dim=text_dim),
