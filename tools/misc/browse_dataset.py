@@ -65,7 +65,7 @@ def main() -> None:
     if loader is None:
         raise ConfigError(f'{args.config} has no {args.split}_dataloader')
     init_default_scope('mmseg')
-    np.random.seed(args.seed)
+    np.random.seed(args.seed)  # noqa: NPY002 - the transforms draw from numpy's global state
     dataset = DATASETS.build(loader.dataset)
     steps = [step for step in dataset.pipeline.transforms if isinstance(step, TokenizeExpression)]
     pieces = getattr(steps[0].tokenizer, 'pieces', None) if steps else None

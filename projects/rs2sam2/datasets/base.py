@@ -77,7 +77,8 @@ class RefSegDataset(BaseSegDataset):
         """Whether `skip_ids` names one of a sample's ids."""
         return any(str(one) in self.skip_ids for one in ids)
 
-    def check_sample(self, sample: dict, size: tuple[int, int]) -> None:
+    @staticmethod
+    def check_sample(sample: dict, size: tuple[int, int]) -> None:
         """Check a sample's mask against the size (h, w) of its image; nothing here, as sets differ in what they allow.
 
         Raises:
@@ -96,9 +97,7 @@ class RefSegDataset(BaseSegDataset):
         if self.data_root and not os.path.isdir(self.data_root):
             raise DataError(f'data_root {self.data_root} is not a folder; set data_root to where the data set lies')
         samples, known = self.read_samples()
-        unknown = sorted(self.skip_ids - known)
-        if unknown:
-            raise DataError(f'skip_ids names {_some(unknown)}, which {self.ann_file} does not have; correct skip_ids')
+        self.check_skip_ids(known)
         if not samples:
             raise DataError(f'{self.ann_file} has no usable sample in split {self.split!r}; choose another split')
         self._check_ids(samples)
@@ -107,6 +106,16 @@ class RefSegDataset(BaseSegDataset):
             CONTROLS[self.control](samples)
         self._report(samples)
         return samples
+
+    def check_skip_ids(self, known: set[str]) -> None:
+        """Check `skip_ids` against the ids that the files know.
+
+        Raises:
+            DataError: One is unknown.
+        """
+        unknown = sorted(self.skip_ids - known)
+        if unknown:
+            raise DataError(f'skip_ids names {_some(unknown)}, which {self.ann_file} does not have; correct skip_ids')
 
     def filter_data(self) -> list[dict]:
         """Keep what `filter_cfg` names.

@@ -86,7 +86,8 @@ class JSONLRefSegDataset(RefSegDataset):
             samples += [dict(fields, sample_id=ids[k], expression=sentences[k]) for k in wanted]
         return samples, known
 
-    def check_sample(self, sample: dict, size: tuple[int, int]) -> None:
+    @staticmethod
+    def check_sample(sample: dict, size: tuple[int, int]) -> None:
         """Check that mask, polygons or boxes fit an image of `size`; see `RefSegDataset.check_sample`."""
         where = sample['where']
         if 'seg_map_path' in sample:

@@ -4,6 +4,7 @@ SentencePiece itself, not transformers' `XLMRobertaTokenizer`: that one knows `<
 vocabulary, so the text "<s>" in an expression would become a control token, with `split_special_tokens` too.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from sentencepiece import SentencePieceProcessor
@@ -69,6 +70,19 @@ class RefSegTokenizer:
         if not pieces:
             raise TokenizerError(f'the expression {text!r} is empty: write what is meant')
         return [self.bos_id, *(piece + 1 if piece >= 3 else self.unk_id for piece in pieces), self.eos_id]
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """The pieces of token ids, `▁` being a blank: what the model reads of a text."""
+        if self._processor is None:
+            self._processor = self._load()
+        named = {
+            self.bos_id: '<s>',
+            self.pad_id: '<pad>',
+            self.eos_id: '</s>',
+            self.unk_id: '<unk>',
+            self.mask_id: '<mask>',
+        }
+        return [named.get(one) or self._processor.id_to_piece(one - 1) for one in ids]
 
     def _file(self) -> Path:
         path = Path(self.path)
