@@ -6,9 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from mmengine.config import Config
 from PIL import Image
+
+from conftest import ROOT
 from rs2sam2.datasets.check import NOTES, PROBLEMS, check_datasets
 from rs2sam2.datasets.jsonl import JSONLRefSegDataset
 from rs2sam2.datasets.risbench import RISBenchDataset

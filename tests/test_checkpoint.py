@@ -9,19 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from mmengine.logging import MessageHub
 from mmengine.runner import load_checkpoint
 from mmseg.registry import RUNNERS
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from conftest import ROOT
 from rs2sam2.conversion.adapter import refuse_nonfinite
 from rs2sam2.engine import checkpoint as module
 from rs2sam2.engine.checkpoint import open_state_dict, save_state_dict
 from rs2sam2.engine.runner import StrictRunner
 from rs2sam2.errors import CheckpointError, ConfigError, RefSegError
-from safetensors.torch import save_file
 from test_conversion import assert_same, official_state, random_state, save, spoil, write_shards
 from tiny import tiny_model
-from torch import Tensor, nn
 
 STATE = {'a.weight': torch.arange(6.0).view(2, 3), 'a.bias': torch.zeros(2, dtype=torch.bfloat16)}
 
@@ -208,6 +209,7 @@ runpy.run_path('tools/model_converters/convert.py', run_name='__main__')
 def test_peak_memory_of_a_conversion(suffix: str, tmp_path: Path) -> None:
     """Above what the imports take, a conversion stays under 1.3 times the file, whatever the dtype."""
     from mmseg.registry import MODELS
+
     from rs2sam2.conversion import ADAPTERS
 
     adapter = ADAPTERS['beit3']

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
+from typer.testing import CliRunner
+
 from rs2sam2 import RS2SAM2Inferencer
 from rs2sam2.cli.main import app
 from rs2sam2.cli.pairs import make_pairs, read_pairs
 from rs2sam2.errors import DataError
-from typer.testing import CliRunner
-
 from work_dirs import make_image, make_work_dir
 
 EXPRESSIONS = ['ship', 'the red ship on the left']

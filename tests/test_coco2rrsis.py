@@ -9,9 +9,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
 from pycocotools import mask as coco_mask
+
+from conftest import ROOT
 from rs2sam2.datasets.coco import read_coco, said_name
 from rs2sam2.datasets.coco_to_rrsisd import AMBIGUOUS, CROWD, EMPTY, PARTS, TINY, convert_coco, split_images
 from rs2sam2.datasets.rrsisd import RRSISDDataset

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
+
+from conftest import ROOT
 from rs2sam2.errors import DataError
 from rs2sam2.evaluation.compare import comparison_by_group, comparison_table, largest_changes, pair_results
 from rs2sam2.evaluation.results import SampleResult, bootstrap_interval, paired_interval, summarise, write_results

@@ -6,10 +6,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, HOOKS, METRICS, OPTIM_WRAPPER_CONSTRUCTORS
-from rs2sam2.errors import ConfigError
-from rs2sam2.structures import RefSegDataSample
 
 from conftest import ROOT
+from rs2sam2.errors import ConfigError
+from rs2sam2.structures import RefSegDataSample
 from tiny import random_batch, random_target, tiny_model
 
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
@@ -53,7 +53,9 @@ def test_every_parameter_is_in_exactly_one_group(config):
     rates = {group['name']: group['lr'] for group in optimizer.param_groups}
     assert rates['base'] == lr
     if 'fusion' in rates:
-        assert rates['fusion'] == pytest.approx(lr * cfg.optim_wrapper.get('paramwise_cfg', {}).get('fusion_lr_mult', 1))
+        assert rates['fusion'] == pytest.approx(
+            lr * cfg.optim_wrapper.get('paramwise_cfg', {}).get('fusion_lr_mult', 1)
+        )
         fusion = {name.split('.')[0] for name, _ in groups['fusion']}
         assert fusion <= {'neck', 'mask_prompt_generator', 'decode_head'}
 
@@ -112,7 +114,9 @@ def test_published_schedules(config, lr, fusion, epochs, milestones, hard):
 @pytest.mark.parametrize('name', ['rrsisd', 'refsegrs'])
 def test_one_gpu_has_the_effective_batch_of_eight(name):
     eight, one = (Config.fromfile(ROOT / f'configs/rs2sam2_{name}{end}.py') for end in ('', '_1gpu'))
-    assert one.optim_wrapper.accumulative_counts * one.train_dataloader.batch_size == eight.auto_scale_lr.base_batch_size
+    assert (
+        one.optim_wrapper.accumulative_counts * one.train_dataloader.batch_size == eight.auto_scale_lr.base_batch_size
+    )
 
 
 def test_groups_refuse_unknown_keys_and_a_frozen_model():

@@ -11,19 +11,20 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from conftest import ROOT
 from rs2sam2.conversion import ADAPTERS, detect, to_ours
 from rs2sam2.conversion.adapter import resize_positions
 from rs2sam2.conversion.loading import OfficialWeights
 from rs2sam2.conversion.targets import config_specs, fit_architecture
 from rs2sam2.engine.checkpoint import TensorSpec, open_state_dict
 from rs2sam2.errors import CheckpointError
-from safetensors.torch import save_file
 from tiny import TEXT_DIM, TINY_BEIT3, TINY_HIERA, shrink, tiny_model
-from torch import Tensor, nn
 
 CONFIGS = {
     'rs2sam2': 'configs/rs2sam2_rrsisd.py',

@@ -11,6 +11,8 @@ import torch
 from mmengine.dataset import pseudo_collate
 from PIL import Image
 from pycocotools import mask as coco_mask
+from torch.utils.data import DataLoader
+
 from rs2sam2.datasets.refsegrs import RefSegRSDataset
 from rs2sam2.datasets.rrsisd import RRSISDDataset
 from rs2sam2.datasets.transforms import (
@@ -23,7 +25,6 @@ from rs2sam2.datasets.transforms import (
 )
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.structures import ReferringSample
-from torch.utils.data import DataLoader
 
 JPEGS = 'images/rrsisd/JPEGImages'
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from conftest import ROOT
 from rs2sam2.scenes.dataset import build_demo_dataset
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.structures import PixelData
+
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.evaluation.generalized_metric import GeneralizedRRSISMetric
 from rs2sam2.evaluation.results import bootstrap_interval, read_results

@@ -11,8 +11,9 @@ pytest.importorskip('rasterio')
 
 import pyogrio
 import rasterio
-from geo_scenes import BrightThings, blobs, write_scene
 from rasterio.errors import NotGeoreferencedWarning
+
+from geo_scenes import BrightThings, blobs, write_scene
 from rs2sam2.errors import CheckpointError, ConfigError, DataError, RefSegError
 from rs2sam2.geo.scene import segment_scene
 

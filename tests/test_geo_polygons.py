@@ -7,8 +7,9 @@ pytest.importorskip('rasterio')
 
 import shapely
 from rasterio.features import rasterize, shapes
-from rs2sam2.geo.polygons import PolygonTracer
 from scipy import ndimage
+
+from rs2sam2.geo.polygons import PolygonTracer
 
 
 def _trace(mask, probability, tile):

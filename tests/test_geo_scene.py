@@ -10,11 +10,12 @@ pytest.importorskip('rasterio')
 import pyogrio
 import rasterio
 import shapely
-from geo_scenes import UTM, BrightThings, blobs, rotated, write_scene
 from pyproj import Geod
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
+
+from geo_scenes import UTM, BrightThings, blobs, rotated, write_scene
 from rs2sam2.errors import ConfigError
 from rs2sam2.geo.rasters import NODATA
 from rs2sam2.geo.scene import segment_scene

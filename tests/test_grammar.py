@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+
 from rs2sam2.text.grammar import (
     COLOURS,
     ReferredObject,

@@ -11,6 +11,7 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import MODELS, TRANSFORMS
 from PIL import Image
 from pycocotools import mask as coco_mask
+
 from rs2sam2 import RS2SAM2Inferencer
 from rs2sam2.errors import CheckpointError, ConfigError, DataError, RefSegError, TokenizerError
 from rs2sam2.inference import InferencerWindowPredictor

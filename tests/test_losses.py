@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+
 from rs2sam2.models.losses import (
     IoUScoreLoss,
     LossInputs,
@@ -37,7 +38,9 @@ def channels(inputs: LossInputs) -> torch.Tensor:
 
 def test_cross_entropy_is_that_of_the_two_channels(inputs):
     weight = torch.tensor([0.9, 1.1])
-    expected = [F.cross_entropy(x[None], t.long(), weight) for x, t in zip(channels(inputs), inputs.target, strict=True)]
+    expected = [
+        F.cross_entropy(x[None], t.long(), weight) for x, t in zip(channels(inputs), inputs.target, strict=True)
+    ]
     torch.testing.assert_close(ReferringCrossEntropyLoss(loss_weight=1)(inputs), sum(expected) / 3)
 
 
@@ -101,6 +104,8 @@ def test_presence_loss(inputs):
 def test_pseudo_mask_loss_is_smallest_at_the_share_of_foreground(inputs):
     share = F.avg_pool2d(inputs.target, 3)
     loss = PseudoMaskLoss()
-    best = loss(inputs._replace(pseudo_mask=(share > 0.5).float(), target=F.interpolate((share > 0.5).float(), size=12)))
+    best = loss(
+        inputs._replace(pseudo_mask=(share > 0.5).float(), target=F.interpolate((share > 0.5).float(), size=12))
+    )
     assert best < 1e-3
     assert loss(inputs) > 1

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
+
 from rs2sam2.datasets.masks import decode_segmentation, run_lengths
 from rs2sam2.errors import DataError
 

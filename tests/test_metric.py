@@ -11,6 +11,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
 from PIL import Image
+
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.evaluation.nearest import pil_nearest_index, resize_nearest
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric

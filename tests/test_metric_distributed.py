@@ -10,6 +10,7 @@ import torch.multiprocessing as mp
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
+
 from rs2sam2.evaluation.results import read_results
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
 from rs2sam2.structures import RefSegDataSample

@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from PIL import Image
-from rs2sam2.scenes.dataset import build_demo_dataset
-from tiny import SIZE, TINY_BEIT3, TINY_HIERA, UNION_SIZE
 from torch import nn
 from torch.nn import functional as F
+
+from conftest import ROOT
+from rs2sam2.scenes.dataset import build_demo_dataset
+from tiny import SIZE, TINY_BEIT3, TINY_HIERA, UNION_SIZE
 
 LOOPS = dict(
     train_cfg=dict(type='IterBasedTrainLoop', max_iters=2, val_interval=2),

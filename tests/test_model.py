@@ -3,8 +3,8 @@
 import pytest
 import torch
 from mmengine.structures import PixelData
-from rs2sam2.structures import RefSegDataSample, ReferringBatch
 
+from rs2sam2.structures import ReferringBatch, RefSegDataSample
 from tiny import random_batch, random_target, tiny_model
 
 CONFIGS = ['configs/rs2sam2_rrsisd.py', 'configs/rs2sam2_rrsisd_released.py', 'configs/rs2sam2_tiny_demo.py']

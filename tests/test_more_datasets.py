@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
+
 from rs2sam2.datasets.jsonl import JSONLRefSegDataset
 from rs2sam2.datasets.nwpu_refer import NWPUReferDataset
 from rs2sam2.datasets.refsegrs import RefSegRSDataset

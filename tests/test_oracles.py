@@ -12,6 +12,14 @@ import torch
 import yaml
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from safetensors.torch import save_file
+from sam2.modeling.backbones.hieradet import Hiera
+from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
+from sam2.modeling.position_encoding import PositionEmbeddingSine
+from sam2.modeling.sam2_base import SAM2Base
+from sam2.sam2_image_predictor import SAM2ImagePredictor
+from torch import Tensor, nn
+
 from rs2sam2.conversion import ADAPTERS, detect, to_ours
 from rs2sam2.conversion.loading import load_into
 from rs2sam2.conversion.targets import module_specs
@@ -20,13 +28,6 @@ from rs2sam2.models.beit3 import BEiT3UnionEncoder
 from rs2sam2.models.hiera import ARCHITECTURES, SAM2Hiera
 from rs2sam2.models.sam2_head import SAM2Head
 from rs2sam2.structures import Prompts, TextState
-from safetensors.torch import save_file
-from sam2.modeling.backbones.hieradet import Hiera
-from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
-from sam2.modeling.position_encoding import PositionEmbeddingSine
-from sam2.modeling.sam2_base import SAM2Base
-from sam2.sam2_image_predictor import SAM2ImagePredictor
-from torch import Tensor, nn
 
 SAM2_CONFIGS = Path(importlib.util.find_spec('sam2').submodule_search_locations[0]) / 'configs'
 SIZES = {'tiny': 't', 'small': 's', 'base-plus': 'b+', 'large': 'l'}

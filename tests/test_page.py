@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from rs2sam2 import RS2SAM2Inferencer
 from rs2sam2.errors import DataError
-
 from work_dirs import make_image, make_work_dir
 
 rasterio = pytest.importorskip('rasterio')

@@ -16,12 +16,13 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
 from rs2sam2.conversion import ADAPTERS
 from rs2sam2.conversion.loading import adapter_of, load_into
 from rs2sam2.engine.checkpoint import open_state_dict
 from rs2sam2.structures import ReferringBatch
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARDS = 3

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.evaluation.results import (
     SampleResult,

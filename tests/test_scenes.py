@@ -13,6 +13,7 @@ import pytest
 import sentencepiece
 from PIL import Image, ImageFilter
 from pycocotools import mask as coco_mask
+
 from rs2sam2.datasets.rrsisd import RRSISDDataset
 from rs2sam2.datasets.transforms.loading import LoadReferringMask, LoadRGBImage
 from rs2sam2.errors import DataError

@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import sentencepiece
+
 from rs2sam2.datasets.safe_pickle import load_plain_pickle
 from rs2sam2.errors import TokenizerError
 from rs2sam2.text.tokenizer import RefSegTokenizer

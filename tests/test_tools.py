@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from conftest import ROOT
 from rs2sam2.scenes.dataset import build_demo_dataset
 from tiny import SIZE, TEXT_DIM, TINY_BEIT3, TINY_HIERA, UNION_SIZE

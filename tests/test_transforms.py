@@ -5,6 +5,7 @@ import pytest
 import torch
 import torchvision.transforms as tv
 from PIL import Image
+
 from rs2sam2.datasets.transforms import (
     LoadReferringMask,
     LoadRGBImage,

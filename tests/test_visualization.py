@@ -11,6 +11,8 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from PIL import Image
+from torch.utils.data import Dataset
+
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
 from rs2sam2.structures import RefSegDataSample
@@ -20,7 +22,6 @@ from rs2sam2.visualization.hook import RefSegVisualizationHook, picture_name
 from rs2sam2.visualization.overlay import FALSE, HIT, MISSED, TINT, draw_heat, draw_regions, heat_bar
 from rs2sam2.visualization.text import ELLIPSIS, font, wrap
 from rs2sam2.visualization.visualizer import RefSegVisualizer
-from torch.utils.data import Dataset
 
 GROUND = (100, 120, 80)
 

@@ -3,9 +3,9 @@
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
-from rs2sam2.structures import ReferringBatch
 
 from conftest import ROOT
+from rs2sam2.structures import ReferringBatch
 
 TINY_HIERA = dict(
     embed_dim=16, num_heads=1, stages=(1, 2, 1, 1), global_blocks=(2,), windows=(8, 4, 4, 2), background=7

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conftest import ROOT
 from mmengine.config import Config
 from mmseg.registry import MODELS
 from PIL import Image
+from sentencepiece import SentencePieceProcessor
+
+from conftest import ROOT
 from rs2sam2.scenes.tokenizer import train_tokenizer
 from rs2sam2.text.tokenizer import RefSegTokenizer
-from sentencepiece import SentencePieceProcessor
 from tiny import SIZE, UNION_SIZE, shrink
 
 # A model this small is faster on one thread, and tests share the machine.

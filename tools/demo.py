@@ -18,6 +18,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.errors import RefSegError
 from rs2sam2.evaluation.results import SampleResult, bootstrap_interval, read_results, summarise

@@ -7,6 +7,7 @@ import argparse
 import os
 
 from mmengine.config import DictAction
+
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config, one_line_errors
 
 

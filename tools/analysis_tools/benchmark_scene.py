@@ -12,6 +12,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 from rich.console import Console
 from rich.table import Table
+
 from rs2sam2.errors import RefSegError
 from rs2sam2.geo.predictor import WindowPredictor
 from rs2sam2.geo.scene import SceneResult, segment_scene

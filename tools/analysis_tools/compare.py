@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 from rich.console import Console
+
 from rs2sam2.datasets.images import read_image
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.errors import ConfigError, DataError

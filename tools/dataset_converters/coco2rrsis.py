@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
 from rs2sam2.datasets.base import SPLITS
 from rs2sam2.datasets.coco_to_rrsisd import MIN_AREA, ConversionReport, convert_coco
 from rs2sam2.engine.launch import one_line_errors

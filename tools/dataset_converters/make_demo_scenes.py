@@ -5,6 +5,7 @@ import os
 import sys
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
 from rs2sam2.errors import RefSegError
 from rs2sam2.scenes.dataset import build_demo_dataset
 

@@ -18,6 +18,7 @@ from mmseg.registry import DATASETS, TRANSFORMS
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
 from rs2sam2.datasets.base import RefSegDataset
 from rs2sam2.datasets.check import NOTES, PROBLEMS, CheckReport, check_datasets
 from rs2sam2.engine.launch import load_config, one_line_errors

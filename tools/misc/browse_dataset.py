@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from PIL import Image
 from rich.progress import track
+
 from rs2sam2.datasets.stable_hash import stable_hash
 from rs2sam2.datasets.transforms import TokenizeExpression
 from rs2sam2.engine.launch import load_config, one_line_errors

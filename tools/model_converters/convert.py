@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
+
 from rs2sam2.conversion import ADAPTERS, Adapter, Conversion, to_official, to_ours
 from rs2sam2.conversion.targets import config_specs, fit_architecture
 from rs2sam2.engine.checkpoint import StateDictFile, TensorSpec, open_state_dict, save_state_dict

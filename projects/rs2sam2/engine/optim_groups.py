@@ -51,7 +51,9 @@ class RefSegOptimWrapperConstructor:
         lr = optimizer_cfg['lr']
         rates = dict(base=lr, fusion=lr * self.fusion_lr_mult)
         optimizer_cfg['params'] = [
-            dict(params=[p for _, p in groups[name]], lr=rate, name=name) for name, rate in rates.items() if groups[name]
+            dict(params=[p for _, p in groups[name]], lr=rate, name=name)
+            for name, rate in rates.items()
+            if groups[name]
         ]
         if is_main_process():
             print_log(f'optimizer groups\n{describe(groups, rates)}', 'current')
