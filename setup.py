@@ -25,6 +25,6 @@ setup(
     package_dir={'rs2sam2': 'projects/rs2sam2'},
     packages=PACKAGES,
     install_requires=requirements('runtime'),
-    extras_require={name: requirements(name) for name in ('demo', 'geo', 'tests')},
+    extras_require={name: requirements(name) for name in ('demo', 'geo', 'lora', 'tests')},
     entry_points={'console_scripts': ['rs2sam2 = rs2sam2.cli.main:main']},
 )

@@ -17,6 +17,7 @@ from rs2sam2.errors import CheckpointError
 RELEASE_BYTES = 1 << 28
 # Rows of BEiT-3's vision positions before the grid: two unused (fairseq's offset) and CLS.
 POSITION_PREFIX = 3
+LORA_REASON = 'low-rank update of ours, zero at first'
 IDENTITY = NameTable((('{rest}', '{rest}'),))
 
 
@@ -71,7 +72,7 @@ class Adapter:
 
     def why_new(self, name: str) -> str | None:
         """Reason why the source lacks a name of ours; None where it has it."""
-        return self._reasons_new.to_ours(name)
+        return LORA_REASON if '.lora_' in name else self._reasons_new.to_ours(name)
 
     def knows(self, name: str) -> bool:
         """Whether an official name is mapped or dropped."""

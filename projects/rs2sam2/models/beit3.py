@@ -4,8 +4,10 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rs2sam2.models.linear import Linear
+from rs2sam2.models.lora import add_lora
 from rs2sam2.structures import UnionFeatures
 
 # fairseq's learned positions: the i-th token takes row i + 2.
@@ -109,6 +111,9 @@ class BEiT3UnionEncoder(BaseModule):
         max_text_length: longest text, in tokens; the position table has two rows more.
         mask_unknown: mask unknown words as if they were padding, as the released RS2-SAM2 does.
         unknown_id: id of `<unk>`.
+        train: what learns: 'full', 'lora' (low-rank updates of the linear layers) or 'frozen'.
+        lora: rank `r` and weight `alpha` of the updates; see `add_lora`.
+        checkpointing: keep only every block's input in training and compute the rest again in the backward pass.
         init_cfg: mmengine's initialisation config.
     """
 
@@ -121,6 +126,9 @@ class BEiT3UnionEncoder(BaseModule):
         max_text_length: int = 1022,
         mask_unknown: bool = True,
         unknown_id: int = 3,
+        train: str = 'full',
+        lora: dict | None = None,
+        checkpointing: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -131,6 +139,9 @@ class BEiT3UnionEncoder(BaseModule):
         )
         if image_size % patch_size:
             raise ValueError(f'image_size {image_size} is not a multiple of patch_size {patch_size}')
+        if train not in ('full', 'lora', 'frozen'):
+            raise ValueError(f"train must be 'full', 'lora' or 'frozen', got {train!r}")
+        self.checkpointing = checkpointing
         self.dim = dim
         self.image_size = image_size
         self.max_text_length = max_text_length
@@ -149,6 +160,10 @@ class BEiT3UnionEncoder(BaseModule):
         self.norm = Multiway(nn.LayerNorm, dim)
         for weight in (self.vision_embed.cls_token, *(m.weight for m in (self.text_embed, *self.positions.values()))):
             nn.init.trunc_normal_(weight, std=0.02)
+        if train == 'lora':
+            add_lora(self, **(lora or {}))
+        elif train == 'frozen':
+            self.requires_grad_(False)
 
     def freeze_text_output(self) -> None:
         """Freeze what only the text features come from: the last block's text layers after its keys and values."""
@@ -180,6 +195,9 @@ class BEiT3UnionEncoder(BaseModule):
         text = text * counts.unsqueeze(-1)
         mask = torch.cat((counts.new_ones(len(counts), vision.shape[1]), counts), dim=1)[:, None, None, :]
         for layer in self.layers:
-            vision, text = layer(vision, text, mask)
+            if self.checkpointing and torch.is_grad_enabled():
+                vision, text = checkpoint(layer, vision, text, mask, use_reentrant=False, preserve_rng_state=False)
+            else:
+                vision, text = layer(vision, text, mask)
         vision, text = self.norm(vision, text)
         return UnionFeatures(cls=vision[:, :1], patches=vision[:, 1:], text=text)

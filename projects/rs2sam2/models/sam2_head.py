@@ -72,6 +72,8 @@ class SAM2Head(BaseModule):
             pred_obj_scores_mlp=True,
         )
         self.losses = nn.ModuleDict({loss.name: loss for loss in losses})
+        # The dense position encoding, once the weights are final (`fold_for_inference`).
+        self.register_buffer('fixed_position', None, persistent=False)
         # How many training steps each score has seen, kept in checkpoints: a score without any is not reported.
         self.register_buffer('iou_steps', torch.zeros((), dtype=torch.long))
         self.register_buffer('presence_steps', torch.zeros((), dtype=torch.long))
@@ -106,7 +108,7 @@ class SAM2Head(BaseModule):
         """
         s4, s8, s16 = pyramid
         feature = s16 + self.no_mem_embed.transpose(1, 2).unsqueeze(-1)
-        position = self.prompt_encoder.pe_layer(feature.shape[-2:]).unsqueeze(0)
+        position = self.position(feature.shape[-2:])
         if self.text_gate is not None:
             feature = self.text_gate(feature, position, text)
         masks, iou, _, presence = self.mask_decoder(
@@ -129,6 +131,13 @@ class SAM2Head(BaseModule):
             pseudo_mask=prompts.pseudo_mask,
         )
 
+    def position(self, size: Sequence[int]) -> Tensor:
+        """SAM2's dense position encoding, (1, C, h, w); in fp32 under autocast too."""
+        if self.fixed_position is not None and self.fixed_position.shape[-2:] == size:
+            return self.fixed_position
+        with torch.autocast(self.no_mem_embed.device.type, enabled=False):
+            return self.prompt_encoder.pe_layer(size).unsqueeze(0)
+
     def embed_sparse(self, prompts: Prompts) -> Tensor:
         """Sparse prompts (B, n, C): the text's, then those of points and boxes (the decoder knows no order)."""
         if prompts.points is None:
@@ -138,7 +147,8 @@ class SAM2Head(BaseModule):
                 "this model cannot be refined by a point or a box: its weights do not start from SAM2's, which alone "
                 'have learned them (decode_head.point_prompts=False in its config); use the expression alone'
             )
-        points, _ = self.prompt_encoder(points=tuple(prompts.points), boxes=None, masks=None)
+        with torch.autocast(self.no_mem_embed.device.type, enabled=False):
+            points, _ = self.prompt_encoder(points=tuple(prompts.points), boxes=None, masks=None)
         return torch.cat([prompts.sparse, points], dim=1)
 
     def embed_dense(self, pseudo_mask: Tensor | None, feature: Tensor) -> Tensor:
@@ -147,7 +157,7 @@ class SAM2Head(BaseModule):
         if not self.dense_prompt:
             return self.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1).expand(len(feature), -1, height, width)
         mask = F.interpolate(
-            pseudo_mask, size=(4 * height, 4 * width), mode='bilinear', align_corners=False, antialias=True
+            pseudo_mask.float(), size=(4 * height, 4 * width), mode='bilinear', align_corners=False, antialias=True
         )
         return self.prompt_encoder.mask_downscaling(mask)
 
@@ -160,18 +170,21 @@ class SAM2Head(BaseModule):
             target: ground truth at the view's size, (B, 1, S, S), 0 or 1.
 
         Returns:
-            One weighted scalar a loss, under its name.
+            One weighted scalar a loss, under its name; computed in fp32 under autocast too.
         """
-        logits = F.interpolate(prediction.mask_logits, size=target.shape[-2:], mode='bilinear', align_corners=False)
-        inputs = LossInputs(
-            mask_logits=logits.float(),
-            target=target.float(),
-            text=text.tokens[:, 0],
-            iou=prediction.iou,
-            presence_logits=prediction.presence_logits,
-            pseudo_mask=prediction.pseudo_mask,
-        )
-        values = {name: loss(inputs) for name, loss in self.losses.items()}
+        pseudo_mask = prediction.pseudo_mask
+        with torch.autocast(target.device.type, enabled=False):
+            inputs = LossInputs(
+                mask_logits=F.interpolate(
+                    prediction.mask_logits.float(), size=target.shape[-2:], mode='bilinear', align_corners=False
+                ),
+                target=target.float(),
+                text=text.tokens[:, 0].float(),
+                iou=prediction.iou.float(),
+                presence_logits=prediction.presence_logits.float(),
+                pseudo_mask=None if pseudo_mask is None else pseudo_mask.float(),
+            )
+            values = {name: loss(inputs) for name, loss in self.losses.items()}
         self.iou_steps += 'loss_iou' in values
         self.presence_steps += 'loss_presence' in values
         return values
