@@ -27,12 +27,14 @@ format: $(VENV)/.ready
 
 env: $(VENV)/.ready
 
-# torch comes first and sam2 is built against it: an isolated build would fetch a second torch.
+# sam2 is built against the torch before it: an isolated build would fetch a second one. torchscale, the oracle of one
+# test, asks for a timm and a fairscale of its time that nothing here needs.
 $(VENV)/.ready: requirements/lock.txt setup.py
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install -q setuptools==84.2.1 wheel==0.48.0
 	$(RUN) -m pip install -q -r requirements/lock.txt
 	SAM2_BUILD_CUDA=0 $(RUN) -m pip install -q --no-build-isolation --no-deps sam2==1.1.0
+	$(RUN) -m pip install -q --no-deps torchscale==0.2.0
 	$(RUN) -m pip install -q --no-build-isolation --no-deps -e .
 	touch $@
 
