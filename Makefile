@@ -34,7 +34,7 @@ $(VENV)/.ready: requirements/lock.txt setup.py
 	$(RUN) -m pip install -q setuptools==84.2.1 wheel==0.48.0
 	$(RUN) -m pip install -q -r requirements/lock.txt
 	SAM2_BUILD_CUDA=0 $(RUN) -m pip install -q --no-build-isolation --no-deps sam2==1.1.0
-	$(RUN) -m pip install -q --no-deps torchscale==0.2.0
+	$(RUN) -m pip install -q --no-build-isolation --no-deps torchscale==0.2.0
 	$(RUN) -m pip install -q --no-build-isolation --no-deps -e .
 	touch $@
 
