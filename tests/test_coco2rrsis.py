@@ -137,6 +137,13 @@ def test_no_target_is_marked_and_its_class_is_absent(coco):
     assert not [ref for ref in coco.refs() if 'no_target' in ref and not ref['no_target']]
 
 
+def test_a_class_that_is_never_said_to_be_absent(coco):
+    report = coco.convert(no_target_share=0.45, never_absent=['storagetank'])
+    assert report.no_target.total() == 0
+    with pytest.raises(DataError, match="no category 'tank'"):
+        coco.convert('b', never_absent=['tank'])
+
+
 def test_what_is_left_out_is_counted_and_still_rules_out(tmp_path):
     made = Set(tmp_path)
     made.image('twins.png', (3, box(70, 50), WHITE), (3, box(70, 50), WHITE))

@@ -269,3 +269,20 @@ def test_cautious_wording():
         if 'size' in e.kinds and (areas[1] == 700.0 or re.search('red (large|small)|est ship', e.text))
     }
     assert said == set()
+
+
+def test_what_lies_across_the_image_leads_nowhere():
+    wide = ReferredObject(0, 'bridge', (5.0, 200.0, 295.0, 230.0), 5000.0, None)
+    short = ReferredObject(1, 'bridge', (60.0, 40.0, 140.0, 60.0), 1600.0, None)
+
+    def texts(wording):
+        return {
+            e.text
+            for seed in range(20)
+            for e in describe_objects([wide, short], (SIDE, SIDE), np.random.default_rng(seed), 9, wording)
+        }
+
+    assert any('left one' in text for text in texts(Wording()))
+    cautious = texts(Wording(whole_leads=True))
+    assert not [text for text in cautious if re.search('left one|right one|leftmost|rightmost', text)]
+    assert any('upper one' in text for text in cautious)

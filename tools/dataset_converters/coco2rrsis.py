@@ -33,8 +33,11 @@ def parse_args() -> argparse.Namespace:
         '--no-target-share',
         type=float,
         default=0.0,
-        help='of refs that mean nothing in their image; only right where all classes are annotated everywhere '
+        help='of refs that mean nothing in their image; only right where classes are annotated everywhere '
         '(default: %(default)s)',
+    )
+    parser.add_argument(
+        '--never-absent', nargs='+', default=(), metavar='CLASS', help='classes that are not annotated everywhere'
     )
     parser.add_argument(
         '--min-area', type=int, default=MIN_AREA, help='smaller objects get no sentence; pixels (default: %(default)s)'
@@ -89,6 +92,7 @@ def main() -> None:
             args.per_object,
             dict(zip(SPLITS, args.splits, strict=True)),
             args.no_target_share,
+            args.never_absent,
             args.min_area,
             args.seed,
             args.workers,

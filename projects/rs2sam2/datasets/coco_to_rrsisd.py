@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ MIN_AREA = 100
 # Annotation tools round corners outwards.
 _OUTSIDE = 1.0
 # Masks drawn by hand differ more than the drawn scenes' exact ones.
-WORDING = Wording(size_margin=1.5, swapped=0.0, most_of_two=False)
+WORDING = Wording(size_margin=1.5, swapped=0.0, most_of_two=False, whole_leads=True)
 # Parts of the ground: where one ends is a matter of taste, and its colour is that of earth, grass or concrete.
 _GROUND = (
     'field',
@@ -44,8 +44,9 @@ _GROUND = (
     'stadium',
 )
 _GROUND += ('area', 'course', 'runway', 'road', 'roundabout', 'lot', 'land', 'farmland', 'forest', 'lake', 'river')
-# In a photograph gray is as often white in the shade.
-_SAID_COLOURS = tuple(word for word in COLOURS if word != 'gray')
+# In a photograph gray is as often white in the shade, and black is the shade.
+_SAID_COLOURS = tuple(word for word in COLOURS if word not in ('gray', 'black'))
+_COMMON = ('white', 'red', 'yellow', 'green', 'blue')
 _PAINTED = ('red', 'green', 'blue', 'cyan', 'purple')
 # Annotation tools leave a pixel free at the border.
 _BORDER = 2
@@ -98,6 +99,7 @@ class _Options:
     no_target_share: float
     min_area: int
     seed: int
+    may_be_absent: tuple[int, ...]
 
 
 def _mask(image: CocoImage, index: int) -> np.ndarray:
@@ -158,14 +160,15 @@ def _describe(image: CocoImage, options: _Options) -> _Described:
         category_id = image.objects[one.object_id].category_id
         objects.append(_Object(category_id, encode_mask(mask), one.bbox, int(mask.sum()), texts, kinds))
     present = {one.category_id for one in image.objects}
-    absent = [key for key in options.names if key not in present]
+    absent = [key for key in options.may_be_absent if key not in present]
     share = options.no_target_share
     # One more ref without a target, as often as makes it `share` of all refs.
     if absent and objects and rng.random() < len(objects) * share / (1 - share):
         key = absent[rng.integers(len(absent))]
         empty = encode_mask(np.zeros(image.size, bool))
         name = options.names[key]
-        text = absent_expression(name, rng, colours_of(name), sized=not _is_ground(name))
+        colours = [word for word in colours_of(name) if word in _COMMON]
+        text = absent_expression(name, rng, colours, sized=not _is_ground(name))
         objects.append(_Object(key, empty, (0.0, 0.0, 0.0, 0.0), 0, (text,), (), no_target=True))
     return _Described(image, objects, left_out)
 
@@ -242,6 +245,7 @@ def convert_coco(
     per_object: int = 3,
     shares: dict[str, float] | None = None,
     no_target_share: float = 0.0,
+    never_absent: Sequence[str] = (),
     min_area: int = MIN_AREA,
     seed: int = 0,
     workers: int = 1,
@@ -260,7 +264,8 @@ def convert_coco(
         per_object: At most this many different sentences an object.
         shares: Of the images in train, val and test; by default 0.7, 0.1, 0.2.
         no_target_share: Share of refs that mean nothing in their image, marked `no_target`: a sentence about a class
-            that the image does not show. Only right where every object of every class is annotated.
+            that the image does not show. Only right where every object of the class is annotated.
+        never_absent: Classes, by their names in the file, that are not: no sentence says that they are absent.
         min_area: Objects of fewer pixels get no sentence (they are ruled out by the others' all the same).
         seed: Of everything random.
         workers: Processes.
@@ -280,13 +285,14 @@ def convert_coco(
             f'per_object {per_object}, no_target_share {no_target_share}: use at least 1, and 0 <= share < 0.5'
         )
     coco, categories = read_coco(annotations)
-    unknown = sorted(set(names or ()) - set(categories.values()))
+    unknown = sorted({*(names or ()), *never_absent} - set(categories.values()))
     if unknown:
         raise DataError(f'{annotations} has no category {unknown[0]!r}; there are {", ".join(categories.values())}')
     if not Path(images).is_dir():
         raise DataError(f'{images} is not a folder; give the folder of the images')
     said = {key: (names or {}).get(name, said_name(name)) for key, name in categories.items()}
-    options = _Options(Path(images), said, per_object, no_target_share, min_area, seed)
+    may_be_absent = tuple(key for key, name in categories.items() if name not in never_absent)
+    options = _Options(Path(images), said, per_object, no_target_share, min_area, seed, may_be_absent)
     splits = split_images([image.file_name for image in coco], shares, seed)
     report, tables = ConversionReport(), RRSISDTables(categories)
     with new_folder(out) as root:

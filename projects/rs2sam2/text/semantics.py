@@ -79,11 +79,14 @@ class Wording:
         size_margin: ratio of areas from which an object is certainly larger than another.
         swapped: share of sentences with two adjectives that has them as RRSIS-D often does: 'the gray large ship'.
         most_of_two: whether one of two may be 'the largest'.
+        whole_leads: whether 'the leftmost' must lead with both its edges, not with its centre alone: a bridge across
+            the image is left of nothing.
     """
 
     size_margin: float = 1.3
     swapped: float = 0.3
     most_of_two: bool = True
+    whole_leads: bool = False
 
 
 RRSISD_WORDING = Wording()
@@ -201,8 +204,12 @@ class ImageSemantics:
             margin = _END_MARGIN * (self.width, self.height)[axis]
 
             def holds(candidate: ReferredObject, axis: int = axis, sign: int = sign, margin: float = margin) -> Truth:
-                lead = [sign * (candidate.centre[axis] - m.centre[axis]) for m in members if m is not candidate]
-                return True if min(lead) >= margin else False if min(lead) <= -margin else None
+                others = [m for m in members if m is not candidate]
+                lead = min(sign * (candidate.centre[axis] - m.centre[axis]) for m in others)
+                edges = [sign * (candidate.bbox[e] - m.bbox[e]) for m in others for e in (axis, axis + 2)]
+                if self.wording.whole_leads and lead >= margin and min(edges) < 0:
+                    return None
+                return True if lead >= margin else False if lead <= -margin else None
 
             yield Part('choice', f'the {MOST[word]} *', holds, 'position')
             if number == 2:
