@@ -15,6 +15,7 @@ from rs2sam2.geo.storage import DiskRaster
 
 NODATA = 255
 PROBABILITY_STEPS = 254  # a probability p is stored as round(254 p), so that 255 is left for no data
+_CACHE = 32 * 2**20  # bytes of blocks while a COG is made, which takes several times that
 
 
 def quantise(probability: np.ndarray) -> np.ndarray:
@@ -51,7 +52,8 @@ def write_cog(
     options = {'compress': 'DEFLATE', 'level': 3, 'blocksize': 512, 'num_threads': 'ALL_CPUS', 'bigtiff': 'IF_SAFER'}
     try:
         how = 'AVERAGE' if averaged else 'NEAREST'
-        rasterio.shutil.copy(virtual, path, driver='COG', overview_resampling=how, **options)
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE):
+            rasterio.shutil.copy(virtual, path, driver='COG', overview_resampling=how, **options)
         _check_whole(path)
     except RasterioError as error:
         text = ' '.join(str(error).split())

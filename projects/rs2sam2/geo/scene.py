@@ -26,7 +26,7 @@ from rs2sam2.geo.vectors import vector_driver
 from rs2sam2.geo.windows import tile_axis
 from rs2sam2.text.grammar import uses_position
 
-_CACHE = 128 * 2**20  # bytes of decoded blocks that GDAL keeps
+_CACHE = 64 * 2**20  # bytes of decoded blocks that GDAL keeps
 _STRIP_CACHE = 512 * 2**20  # the most it keeps where rows are stored whole, so that no strip is decoded twice
 
 
