@@ -10,8 +10,8 @@ optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
     constructor='RefSegOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=1e-2),
-    clip_grad=dict(max_norm=1.0),
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-2),
+    clip_grad=dict(max_norm=5.0),
 )
 train_cfg = dict(max_epochs=3)
 param_scheduler = [

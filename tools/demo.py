@@ -27,7 +27,7 @@ from rs2sam2.text.grammar import uses_position
 from rs2sam2.visualization.figure import contact_sheet
 
 TOOLS = Path(__file__).resolve().parent
-SCENES = dict(train=2400, val=40, test=150)
+SCENES = dict(train=2000, val=40, test=150)
 SIZE = 160
 PICTURES = 6
 console = Console()

@@ -32,6 +32,7 @@ from rs2sam2.evaluation.generalized_metric import GeneralizedRRSISMetric
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
 from rs2sam2.models.beit3 import BEiT3UnionEncoder
 from rs2sam2.models.fusion import BidirectionalHierarchicalFusion
+from rs2sam2.models.grid_positions import GridPositions
 from rs2sam2.models.hiera import SAM2Hiera
 from rs2sam2.models.losses import (
     IoUScoreLoss,
@@ -84,7 +85,7 @@ COMPONENTS = {
     ),
     VISUALIZERS: (RefSegVisualizer,),
     # mmengine's own registry: that is where `BaseModule` looks.
-    WEIGHT_INITIALIZERS: (OfficialWeights,),
+    WEIGHT_INITIALIZERS: (GridPositions, OfficialWeights),
 }
 
 for registry, components in COMPONENTS.items():

@@ -18,7 +18,7 @@ test_pipeline = [
     dict(type='PackRefSegInputs'),
 ]
 train_dataloader = dict(
-    batch_size=6,
+    batch_size=4,
     num_workers=1,
     persistent_workers=True,
     drop_last=True,

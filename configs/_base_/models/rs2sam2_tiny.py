@@ -5,12 +5,13 @@ model = dict(
     # Starting values for training without pretrained weights: words and positions as loud as what they are added to.
     init_cfg=[
         dict(type='Xavier', layer='Linear', distribution='uniform'),
-        dict(type='Normal', layer='Embedding', std=0.5),
+        dict(type='Normal', layer='Embedding', std=0.3),
     ],
     text_dim=text_dim,
     data_preprocessor=dict(type='RefSegDataPreProcessor', vocab_size=175, max_text_length=62),
     union_encoder=dict(
         type='BEiT3UnionEncoder',
+        init_cfg=dict(type='GridPositions'),
         arch=dict(dim=union_dim, depth=3, num_heads=4),
         image_size=64,
         patch_size=8,

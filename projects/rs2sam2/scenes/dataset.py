@@ -20,7 +20,7 @@ from rs2sam2.datasets.rrsisd import RRSISDDataset
 from rs2sam2.errors import DataError
 from rs2sam2.scenes.scene import CATEGORIES, Scene, draw_scene
 from rs2sam2.scenes.tokenizer import train_tokenizer
-from rs2sam2.text.grammar import absent_expression, describe_objects, vocabulary
+from rs2sam2.text.grammar import ReferringExpression, absent_expression, describe_objects, vocabulary
 
 JPEG_QUALITY = 92
 _RRSISD: tuple[str, ...] = RRSISDDataset.METAINFO['categories']  # an id is an index into it
@@ -62,12 +62,17 @@ def _annotation(mask: np.ndarray, bbox: tuple[float, ...], category: str) -> dic
 
 def _describe(scene: Scene, rng: np.random.Generator) -> list[tuple[int, bool, list[str]]]:
     """Sentences for up to `_MAX_REFS` objects of the scene that the grammar can tell apart."""
-    expressions: dict[int, list[str]] = {}
+    expressions: dict[int, list[ReferringExpression]] = {}
     for expression in describe_objects(scene.objects, scene.image.shape[:2], rng, per_object=len(_SENTENCE_SHARES)):
-        expressions.setdefault(expression.object_id, []).append(expression.text)
+        expressions.setdefault(expression.object_id, []).append(expression)
     chosen = sorted(rng.permutation(sorted(expressions))[:_MAX_REFS])
     counts = 1 + rng.choice(len(_SENTENCE_SHARES), len(chosen), p=_SENTENCE_SHARES)
-    return [(int(key), False, expressions[key][:count]) for key, count in zip(chosen, counts, strict=True)]
+    refs = []
+    for key, count in zip(chosen, counts, strict=True):
+        # What one looks like comes before where it is, and that before where it is seen from another object.
+        simple_first = sorted(expressions[key], key=lambda e: ('relation' in e.kinds, 'position' in e.kinds))
+        refs.append((int(key), False, [expression.text for expression in simple_first[:count]]))
+    return refs
 
 
 def _make_scene(job: _Job, folder: Path, size: int, seed: int, no_target_share: float) -> _Described:
