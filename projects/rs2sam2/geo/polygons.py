@@ -67,8 +67,9 @@ class PolygonTracer:
         columns = slice(x, x + mask.shape[1])
         self._below[columns] = numbers[labels[-1]]
         if count:
-            pixels = np.bincount(labels.ravel(), minlength=count + 1)
-            totals = np.bincount(labels.ravel(), weights=probability.ravel(), minlength=count + 1)
+            inside = labels[mask]
+            pixels = np.bincount(inside, minlength=count + 1)
+            totals = np.bincount(inside, weights=probability[mask], minlength=count + 1)
             place = Affine.translation(x, y)
             for outline, label in shapes(labels.astype(np.int32, copy=False), mask, 4, place):
                 rings, label = outline['coordinates'], int(label)
