@@ -14,8 +14,9 @@ from pycocotools import mask as coco_mask
 
 from conftest import ROOT
 from rs2sam2.datasets.coco import read_coco, said_name
-from rs2sam2.datasets.coco_to_rrsisd import AMBIGUOUS, CROWD, EMPTY, PARTS, TINY, convert_coco, split_images
+from rs2sam2.datasets.coco_to_rrsisd import AMBIGUOUS, CROWD, EMPTY, PARTS, TINY, convert_coco
 from rs2sam2.datasets.rrsisd import RRSISDDataset
+from rs2sam2.datasets.splits import split_images
 from rs2sam2.datasets.transforms import LoadReferringMask, LoadRGBImage
 from rs2sam2.errors import DataError
 

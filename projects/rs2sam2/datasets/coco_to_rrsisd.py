@@ -13,11 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from rs2sam2.datasets.base import SPLITS
 from rs2sam2.datasets.coco import CocoImage, read_coco, said_name
 from rs2sam2.datasets.images import read_image
 from rs2sam2.datasets.masks import decode_segmentation
 from rs2sam2.datasets.rrsisd_layout import IMAGE_FOLDER, RRSISDTables, encode_mask, new_folder
+from rs2sam2.datasets.splits import DEFAULT_SHARES, check_shares, split_images
 from rs2sam2.datasets.stable_hash import stable_hash
 from rs2sam2.errors import DataError
 from rs2sam2.text.colours import COLOURS, measure_colour
@@ -210,24 +210,6 @@ def colours_of(name: str) -> tuple[str, ...]:
     return _PAINTED if name.split()[-1] == 'court' else ()
 
 
-def split_images(names: list[str], shares: dict[str, float], seed: int) -> dict[str, str]:
-    """The split of every image, drawn at random; the numbers are the shares, rounded.
-
-    Args:
-        names: File names; their order does not matter.
-        shares: Of the splits; they count relative to their sum.
-        seed: Of the draw.
-
-    Returns:
-        Split by file name.
-    """
-    order = np.random.default_rng(seed).permutation(sorted(names))
-    ends = np.cumsum([shares[split] for split in shares])
-    ends = np.rint(ends / ends[-1] * len(order)).astype(int)
-    places = np.searchsorted(ends, np.arange(len(order)), side='right')
-    return {str(name): list(shares)[place] for name, place in zip(order, places, strict=True)}
-
-
 def _each(images: list[CocoImage], options: _Options, workers: int) -> Iterator[_Described]:
     describe = partial(_describe, options=options)
     if workers <= 1:
@@ -277,9 +259,8 @@ def convert_coco(
     Raises:
         DataError: The COCO file, an image or an argument cannot be used, or nothing can be said.
     """
-    shares = shares or dict(zip(SPLITS, (0.7, 0.1, 0.2), strict=True))
-    if set(shares) - set(SPLITS) or min(shares.values()) < 0 or sum(shares.values()) <= 0:
-        raise DataError(f'shares {shares} of the splits: give non-negative numbers for {", ".join(SPLITS)}')
+    shares = shares or DEFAULT_SHARES
+    check_shares(shares)
     if per_object < 1 or not 0 <= no_target_share < 0.5:
         raise DataError(
             f'per_object {per_object}, no_target_share {no_target_share}: use at least 1, and 0 <= share < 0.5'
