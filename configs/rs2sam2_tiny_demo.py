@@ -10,10 +10,10 @@ optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
     constructor='RefSegOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-2),
+    optimizer=dict(type='AdamW', lr=1.5e-3, weight_decay=1e-2),
     clip_grad=dict(max_norm=5.0),
 )
-train_cfg = dict(max_epochs=3)
+train_cfg = dict(max_epochs=5, val_interval=5)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=60, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, convert_to_iter_based=True),

@@ -1,6 +1,6 @@
 # The embedded data set that tools/demo.py draws: RRSIS-D's layout, its own small tokenizer.
 data_root = 'data/demo'
-size, union_size = 128, 64
+size, union_size = 96, 64
 # These are not RRSIS-D's own scenes: none of its published counts.
 metainfo = dict(split_counts={})
 tokenizer = dict(type='RefSegTokenizer', path=f'{data_root}/tokenizer', num_pieces=165)
@@ -18,7 +18,7 @@ test_pipeline = [
     dict(type='PackRefSegInputs'),
 ]
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=6,
     num_workers=1,
     persistent_workers=True,
     drop_last=True,

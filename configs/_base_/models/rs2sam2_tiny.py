@@ -29,7 +29,7 @@ model = dict(
     mask_prompt_generator=dict(type='MaskPromptGenerator', dim=union_dim),
     decode_head=dict(
         type='SAM2Head',
-        image_size=128,
+        image_size=96,
         dim=text_dim,
         mlp_dim=256,
         text_gate=dict(type='TextGate', dim=text_dim),
