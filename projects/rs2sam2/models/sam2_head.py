@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rs2sam2.errors import ConfigError
 from rs2sam2.models.losses import LossInputs
+from rs2sam2.models.precision import no_autocast
 from rs2sam2.structures import MaskPrediction, Prompts, TextState
 
 
@@ -135,7 +136,7 @@ class SAM2Head(BaseModule):
         """SAM2's dense position encoding, (1, C, h, w); in fp32 under autocast too."""
         if self.fixed_position is not None and self.fixed_position.shape[-2:] == size:
             return self.fixed_position
-        with torch.autocast(self.no_mem_embed.device.type, enabled=False):
+        with no_autocast(self.no_mem_embed.device):
             return self.prompt_encoder.pe_layer(size).unsqueeze(0)
 
     def embed_sparse(self, prompts: Prompts) -> Tensor:
@@ -147,7 +148,7 @@ class SAM2Head(BaseModule):
                 "this model cannot be refined by a point or a box: its weights do not start from SAM2's, which alone "
                 'have learned them (decode_head.point_prompts=False in its config); use the expression alone'
             )
-        with torch.autocast(self.no_mem_embed.device.type, enabled=False):
+        with no_autocast(self.no_mem_embed.device):
             points, _ = self.prompt_encoder(points=tuple(prompts.points), boxes=None, masks=None)
         return torch.cat([prompts.sparse, points], dim=1)
 
@@ -173,7 +174,7 @@ class SAM2Head(BaseModule):
             One weighted scalar a loss, under its name; computed in fp32 under autocast too.
         """
         pseudo_mask = prediction.pseudo_mask
-        with torch.autocast(target.device.type, enabled=False):
+        with no_autocast(target.device):
             inputs = LossInputs(
                 mask_logits=F.interpolate(
                     prediction.mask_logits.float(), size=target.shape[-2:], mode='bilinear', align_corners=False

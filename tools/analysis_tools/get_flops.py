@@ -1,0 +1,67 @@
+"""Count the floating-point operations of one forward pass, by component; nothing is computed.
+
+python tools/analysis_tools/get_flops.py CONFIG [--text-length 12] [--batch-size 1] [--fold]
+"""
+
+import argparse
+
+import torch
+from mmengine.config import DictAction
+from rich.console import Console
+from rich.table import Table
+
+from rs2sam2.engine.launch import one_line_errors
+from rs2sam2.engine.measure import TINY_CONFIG, count_flops, random_batch, random_model, read_config, sam2_trunk
+from rs2sam2.models.fold import fold_for_inference
+
+PARTS = ('union_encoder', 'backbone', 'mask_prompt_generator', 'decode_head')
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', nargs='?', default='configs/rs2sam2_rrsisd.py', help='config (default: the full one)')
+    parser.add_argument('--tiny', action='store_true', help=f'take {TINY_CONFIG} instead')
+    parser.add_argument('--batch-size', type=int, default=1)
+    parser.add_argument('--text-length', type=int, default=12, help='tokens, <s> and </s> counted')
+    parser.add_argument('--fold', action='store_true', help='count the model folded for inference')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...')
+    return parser.parse_args()
+
+
+@torch.no_grad()
+def main() -> None:
+    """Count on the meta device and print one table."""
+    args = parse_args()
+    cfg = read_config(args.config, args.tiny, args.cfg_options)
+    model = random_model(cfg, 'meta').eval()
+    batch = random_batch(model, args.batch_size, args.text_length, 'meta')
+    if args.fold:
+        model = fold_for_inference(model)
+    counts = count_flops(lambda: model(batch, mode='tensor'), model)
+    trunk = sam2_trunk(cfg, 'meta')
+    yardstick = count_flops(lambda: trunk(batch.image), trunk)['']
+    # neck.slots.N.fusion and neck.slots.N.adapter; what lies deeper is counted in these.
+    fusion = sum(count for name, count in counts.items() if name.startswith('neck.slots.') and name.count('.') == 3)
+    table = Table(title=f'{cfg.filename}, batch {args.batch_size}, {args.text_length} tokens', title_justify='left')
+    for column in ('component', 'GFLOP', 'share', 'x plain trunk'):
+        table.add_column(column, justify='left' if column == 'component' else 'right')
+
+    def row(name: str, count: int) -> None:
+        table.add_row(name, f'{count / 1e9:,.1f}', f'{count / counts[""]:.1%}', f'{count / yardstick:.3f}')
+
+    for part in PARTS:
+        # The fusion modules are called inside the backbone's blocks but belong to the neck.
+        row(part, counts.get(part, 0) - (fusion if part == 'backbone' else 0))
+    row('neck', fusion)
+    row('projections', counts.get('text_proj', 0) + counts.get('sparse_proj', 0))
+    table.add_section()
+    row('whole model', counts[''])
+    row("the sam2 package's plain trunk", yardstick)
+    parameters = sum(p.numel() for p in model.parameters())
+    Console(width=100).print(table, f'{parameters:,} parameters; torch {torch.__version__}, counted on the meta device')
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
