@@ -161,13 +161,10 @@ def test_splits_and_category(tmp_path):
     report = make_tiles(
         [source], file, 'text', tmp_path / 'out', tile=64, category_column='kind', shares=dict(train=2, val=1, test=1)
     )
-    tiles = [
-        {
-            s['img_path']
-            for s in (samples(tmp_path, split).get_data_info(i) for i in range(len(samples(tmp_path, split))))
-        }
-        for split in ('train', 'val', 'test')
-    ]
+    tiles = []
+    for split in ('train', 'val', 'test'):
+        dataset = samples(tmp_path, split)
+        tiles.append({dataset.get_data_info(index)['img_path'] for index in range(len(dataset))})
     assert sum(map(len, tiles)) == len(set.union(*tiles)) == report.tiles.total() == 20
     assert len(tiles[0]) == 10
     categories = [json.loads(line).get('category') for line in (tmp_path / 'out/train.jsonl').read_text().splitlines()]
