@@ -30,7 +30,7 @@ class WindowPredictor(Protocol):
 
 def _presence(predictor: WindowPredictor) -> list[float] | None:
     scores: Sequence[float | None] | None = getattr(predictor, 'scores', None)
-    return None if scores is None or None in scores else [float(score) for score in scores]
+    return None if not scores or None in scores else [float(score) for score in scores]
 
 
 def score_kind(predictor: WindowPredictor) -> str:
