@@ -8,6 +8,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, HOOKS, METRICS, OPTIM_WRAPPER_CONSTRUCTORS
 
 from conftest import ROOT
+from rs2sam2.engine.optim_groups import describe
 from rs2sam2.errors import ConfigError
 from rs2sam2.structures import RefSegDataSample
 from tiny import random_batch, random_target, tiny_model
@@ -117,6 +118,15 @@ def test_one_gpu_has_the_effective_batch_of_eight(name):
     assert (
         one.optim_wrapper.accumulative_counts * one.train_dataloader.batch_size == eight.auto_scale_lr.base_batch_size
     )
+
+
+def test_what_is_kept_for_conversion_is_listed():
+    model, constructor, _ = groups_of('configs/rs2sam2_rrsisd.py')
+    text = describe(constructor.split(model), dict(base=1e-5, fusion=5e-5))
+    last = len(model.neck.slots) - 1
+    for name in ('decode_head.prompt_encoder.no_mask_embed', f'neck.slots.{last}.fusion.text_out'):
+        assert name in text
+    assert '5.0e-05' in text
 
 
 def test_groups_refuse_unknown_keys_and_a_frozen_model():

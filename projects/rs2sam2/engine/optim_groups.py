@@ -71,7 +71,11 @@ class RefSegOptimWrapperConstructor:
 
 
 def describe(groups: dict[str, list[tuple[str, nn.Parameter]]], rates: dict[str, float]) -> str:
-    """Table of the groups by component, one row a part of the model and group."""
+    """Table of the groups by component, and a list of what is frozen outside the backbone.
+
+    That is what this configuration never reads and keeps only so that published weights convert without loss, and a
+    union encoder that is not trained.
+    """
     table = Table('group', 'learning rate', 'part', 'tensors', 'parameters')
     for group, members in groups.items():
         parts: dict[str, list[nn.Parameter]] = {}
@@ -86,4 +90,6 @@ def describe(groups: dict[str, list[tuple[str, nn.Parameter]]], rates: dict[str,
     console = Console(width=100, no_color=True)
     with console.capture() as capture:
         console.print(table)
-    return capture.get()
+    names = [name for name, _ in groups['frozen'] if not name.startswith('backbone.')]
+    kept = sorted({'.'.join(name.split('.')[:5]) for name in names})
+    return capture.get() + (f'frozen outside the backbone: {", ".join(kept)}\n' if kept else '')
