@@ -180,6 +180,7 @@ def test_every_kind_of_mask(tmp_path):
     for index, mask in enumerate(expected):
         np.testing.assert_array_equal(dataset[index]['gt_seg_map'], mask)
     assert len(JSONLRefSegDataset(data_root=root, skip_ids=['x', 'sub/b.tif', 7])) == 3
+    assert len(JSONLRefSegDataset(data_root=root, no_target='drop')) == 6
 
 
 GOOD = dict(image='a.png', expression='the shed', boxes=[[1, 1, 5, 5]])

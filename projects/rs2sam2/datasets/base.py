@@ -26,6 +26,8 @@ class RefSegDataset(BaseSegDataset):
         skip_ids: Ids of samples, or of refs or images with all their samples, that are unusable and left out.
         control: A sanity control for evaluation, 'shuffled_expressions' or 'shuffled_images' (see `controls.py`);
             applied to the whole split, before `filter_cfg` and `indices`.
+        no_target: What to do with sentences that are marked to mean nothing in their image: 'drop' leaves them out and
+            logs how many, 'keep' makes them samples with an empty mask, which `GeneralizedRRSISMetric` scores.
         filter_cfg: `dict(categories=(...))` keeps the samples of these categories.
         metainfo: Replaces entries of the class's `METAINFO`.
         **kwargs: Those of `BaseSegDataset` (`data_root`, `data_prefix`, `ann_file`, `pipeline`, `indices`, ...).
@@ -43,6 +45,7 @@ class RefSegDataset(BaseSegDataset):
         split: str = 'train',
         skip_ids: Iterable[str | int] = (),
         control: str | None = None,
+        no_target: str = 'drop',
         filter_cfg: dict | None = None,
         metainfo: dict | None = None,
         **kwargs,
@@ -51,6 +54,8 @@ class RefSegDataset(BaseSegDataset):
             raise ConfigError(f'split={split!r} of {type(self).__name__}: there are {", ".join(SPLITS)}')
         if control is not None and control not in CONTROLS:
             raise ConfigError(f'control={control!r} of {type(self).__name__}: there are {", ".join(CONTROLS)}')
+        if no_target not in ('drop', 'keep'):
+            raise ConfigError(f'no_target={no_target!r} of {type(self).__name__}: there are drop and keep')
         unknown = set(filter_cfg or ()) - {'categories'}
         if unknown:
             raise ConfigError(f'filter_cfg of {type(self).__name__} has {sorted(unknown)}; it knows only categories')
@@ -59,6 +64,7 @@ class RefSegDataset(BaseSegDataset):
         self.split = split
         self.skip_ids = frozenset(str(one) for one in skip_ids)
         self.control = control
+        self.no_target = no_target
         # Checkpoints carry the meta information, and the strict loader reads plain containers only.
         if isinstance(metainfo, ConfigDict):
             metainfo = metainfo.to_dict()
@@ -98,6 +104,15 @@ class RefSegDataset(BaseSegDataset):
             raise DataError(f'data_root {self.data_root} is not a folder; set data_root to where the data set lies')
         samples, known = self.read_samples()
         self.check_skip_ids(known)
+        if self.no_target == 'drop':
+            meant = [sample for sample in samples if not sample['no_target']]
+            if len(meant) < len(samples):
+                print_log(
+                    f'{self.ann_file}: {len(samples) - len(meant):,} sentences of {self.split} mean nothing in their '
+                    'image: dropped',
+                    'current',
+                )
+            samples = meant
         if not samples:
             raise DataError(f'{self.ann_file} has no usable sample in split {self.split!r}; choose another split')
         self._check_ids(samples)

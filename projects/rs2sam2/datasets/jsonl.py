@@ -45,6 +45,7 @@ class JSONLRefSegDataset(RefSegDataset):
     Args:
         ann_file: The lines, below `data_root`; by default `<split>.jsonl`.
         data_prefix: `img_path` and `seg_map_path`, folders below `data_root`; by default `data_root` itself.
+        no_target: 'keep' is the default here; see `RefSegDataset`.
         **kwargs: Those of `RefSegDataset`.
 
     Raises:
@@ -54,12 +55,19 @@ class JSONLRefSegDataset(RefSegDataset):
     METAINFO: ClassVar[dict] = dict(**RefSegDataset.METAINFO, dataset_name='JSON lines')
 
     def __init__(
-        self, *, split: str = 'train', ann_file: str | None = None, data_prefix: dict | None = None, **kwargs
+        self,
+        *,
+        split: str = 'train',
+        ann_file: str | None = None,
+        data_prefix: dict | None = None,
+        no_target: str = 'keep',
+        **kwargs,
     ) -> None:
         super().__init__(
             split=split,
             ann_file=ann_file or f'{split}.jsonl',
             data_prefix=data_prefix or dict(img_path='', seg_map_path=''),
+            no_target=no_target,
             **kwargs,
         )
 

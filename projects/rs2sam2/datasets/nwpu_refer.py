@@ -23,8 +23,7 @@ class NWPUReferDataset(RRSISDDataset):
 
     Args:
         language: 'en' keeps the sentences without Chinese characters, 'zh' those with them, 'all' both.
-        no_target: 'keep' (the default here) makes samples with an empty mask of refs without object, 'drop' leaves
-            them out and logs how many. `GeneralizedRRSISMetric` scores them.
+        no_target: 'keep' is the default here; see `RefSegDataset`.
         **kwargs: Those of `RRSISDDataset`.
     """
 

@@ -4,11 +4,9 @@ import json
 import os
 from typing import Any, ClassVar
 
-from mmengine.logging import print_log
-
 from rs2sam2.datasets.base import RefSegDataset
 from rs2sam2.datasets.safe_pickle import load_plain_pickle
-from rs2sam2.errors import ConfigError, DataError
+from rs2sam2.errors import DataError
 
 _OPTIONAL_KEYS = {'ann_id', 'category_id'}
 
@@ -23,9 +21,7 @@ class RRSISDDataset(RefSegDataset):
         ann_file: The refs, a pickle of plain containers, below `data_root`.
         instances_file: The masks, below `data_root`.
         data_prefix: `img_path`, the folder of images, below `data_root`.
-        no_target: What to do with refs that carry `no_target: True` (a sentence that means nothing in its image):
-            'drop' leaves them out and logs how many, 'keep' makes them samples with an empty mask.
-        **kwargs: Those of `RefSegDataset`.
+        **kwargs: Those of `RefSegDataset`; a ref that carries `no_target: True` means nothing in its image.
     """
 
     METAINFO: ClassVar[dict] = dict(
@@ -71,13 +67,9 @@ class RRSISDDataset(RefSegDataset):
         ann_file: str = 'rrsisd/refs(unc).p',
         instances_file: str = 'rrsisd/instances.json',
         data_prefix: dict | None = None,
-        no_target: str = 'drop',
         **kwargs,
     ) -> None:
-        if no_target not in ('drop', 'keep'):
-            raise ConfigError(f'no_target={no_target!r} of {type(self).__name__}: there are drop and keep')
         self.instances_file = instances_file
-        self.no_target = no_target
         data_prefix = data_prefix or dict(img_path='images/rrsisd/JPEGImages')
         super().__init__(ann_file=ann_file, data_prefix=data_prefix, **kwargs)
 
@@ -89,7 +81,7 @@ class RRSISDDataset(RefSegDataset):
         """Read refs and masks; see `RefSegDataset.read_samples`."""
         refs = self._read_refs()
         instances = InstancesFile(self.instances_file, self._metainfo['categories'])
-        samples, known, dropped = [], set(), 0
+        samples, known = [], set()
         for ref in refs:
             ref_id, count = ref['ref_id'], len(ref['sentences'])
             sample_ids = [str(ref_id)] if count == 1 else [f'{ref_id}_{k}' for k in range(count)]
@@ -100,15 +92,8 @@ class RRSISDDataset(RefSegDataset):
             if not wanted:
                 continue
             no_target = self.means_nothing(ref)
-            if no_target and self.no_target == 'drop':
-                dropped += 1
-                continue
             target = self._target(ref, no_target, instances)
             samples.extend(dict(target, sample_id=sample_ids[k], expression=self._expression(ref, k)) for k in wanted)
-        if dropped:
-            print_log(
-                f'{self.ann_file}: {dropped:,} refs of {self.split} mean nothing in their image: dropped', 'current'
-            )
         return samples, known
 
     def _read_refs(self) -> list[dict]:
