@@ -1,9 +1,15 @@
 """The union encoder in full, by low-rank updates, or frozen; updates merge into plain weights."""
 
+import runpy
+import sys
+
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.structures import PixelData
+from mmseg.registry import MODELS
 
+from conftest import ROOT
 from rs2sam2.conversion.adapter import OWN
 from rs2sam2.conversion.loading import load_into
 from rs2sam2.engine.checkpoint import open_state_dict, save_state_dict
@@ -79,3 +85,25 @@ def test_trained_updates_survive_a_checkpoint_and_merge_into_plain_weights():
     plain.load_state_dict(again.state_dict())
     torch.testing.assert_close(mask_of(plain), trained, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(mask_of(fold_for_inference(lora)), trained, atol=1e-4, rtol=1e-4)
+
+
+def test_merge_tool_writes_a_plain_checkpoint(tmp_path, monkeypatch):
+    pytest.importorskip('peft')
+    options = {'type': 'BEiT3UnionEncoder', 'train': 'lora', 'lora': {'r': 2}}
+    config = tmp_path / 'lora.py'
+    config.write_text(f"_base_ = ['{ROOT}/configs/rs2sam2_tiny_demo.py']\nmodel = dict(union_encoder={options!r})\n")
+    lora = MODELS.build(Config.fromfile(config).model)
+    with torch.no_grad():
+        for name, p in lora.named_parameters():
+            if '.lora_B' in name:
+                p.normal_()
+    save_state_dict(tmp_path / 'lora.pth', lora.state_dict(), {}, wrapper='state_dict')
+    tool = ROOT / 'tools/model_converters/merge_lora.py'
+    monkeypatch.setattr(sys, 'argv', [str(tool), str(config), str(tmp_path / 'lora.pth'), str(tmp_path / 'plain.pth')])
+    runpy.run_path(str(tool), run_name='__main__')
+    plain = MODELS.build(Config.fromfile(ROOT / 'configs/rs2sam2_tiny_demo.py').model)
+    plan = load_into(plain, OWN, open_state_dict(tmp_path / 'plain.pth'))
+    assert not plan.new
+    merge_lora(lora.union_encoder)
+    for name, tensor in lora.state_dict().items():
+        torch.testing.assert_close(plain.state_dict()[name], tensor, atol=0, rtol=0)

@@ -102,7 +102,7 @@ def count_flops(call: Callable[[], object], module: nn.Module) -> dict[str, int]
 
     Products, convolutions and attention count, a multiplication and an addition as two.
     """
-    with FlopCounterMode(module, display=False) as counter:
+    with FlopCounterMode(display=False) as counter:
         call()
     root = type(module).__name__
     counts = {name: sum(kinds.values()) for name, kinds in counter.get_flop_counts().items() if name != 'Global'}
