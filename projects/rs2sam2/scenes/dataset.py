@@ -1,11 +1,7 @@
 """Writes scenes with their expressions in the on-disk layout of RRSIS-D."""
 
-import json
 import multiprocessing
 import os
-import pickle
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from rs2sam2.datasets.rrsisd import RRSISDDataset
+from rs2sam2.datasets.rrsisd_layout import IMAGE_FOLDER, RRSISDTables, encode_mask, new_folder
 from rs2sam2.errors import DataError
 from rs2sam2.scenes.scene import CATEGORIES, Scene, draw_scene
 from rs2sam2.scenes.tokenizer import train_tokenizer
@@ -42,22 +38,22 @@ class _Job:
 
 
 @dataclass(frozen=True)
+class _Object:
+    """One object as the tables have it; the mask of one that is not there is empty."""
+
+    rle: dict[str, Any]
+    category: str
+    bbox: tuple[float, ...]
+    area: int
+
+
+@dataclass(frozen=True)
 class _Described:
     """What the parent process needs of one scene; the picture is on disk already."""
 
     job: _Job
-    annotations: list[dict[str, Any]]
-    refs: list[tuple[int, bool, list[str]]]  # position among the annotations, no target, sentences
-
-
-def _encode(mask: np.ndarray) -> dict[str, Any]:
-    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    return {'size': [int(side) for side in rle['size']], 'counts': rle['counts'].decode('ascii')}
-
-
-def _annotation(mask: np.ndarray, bbox: tuple[float, ...], category: str) -> dict[str, Any]:
-    fields = {'segmentation': [_encode(mask)], 'bbox': list(bbox), 'area': int(mask.sum())}
-    return fields | {'category_id': category_id(category), 'iscrowd': 0}
+    objects: list[_Object]
+    refs: list[tuple[int, bool, list[str]]]  # position among the objects, no target, sentences
 
 
 def _describe(scene: Scene, rng: np.random.Generator) -> list[tuple[int, bool, list[str]]]:
@@ -82,44 +78,26 @@ def _make_scene(job: _Job, folder: Path, size: int, seed: int, no_target_share: 
     while len(refs) < 2:
         scene = draw_scene(rng, size)
         refs = _describe(scene, rng)
-    annotations = [_annotation(mask, o.bbox, o.category) for mask, o in zip(scene.masks, scene.objects, strict=True)]
+    objects = [
+        _Object(encode_mask(mask), o.category, o.bbox, int(mask.sum()))
+        for mask, o in zip(scene.masks, scene.objects, strict=True)
+    ]
     # One more ref without a target, as often as makes it `no_target_share` of all refs.
     if job.split == 'train' and rng.random() < len(refs) * no_target_share / (1 - no_target_share):
         absent = sorted(set(CATEGORIES) - {o.category for o in scene.objects})
         category = absent[rng.integers(len(absent))]
-        refs.append((len(annotations), True, [absent_expression(category, rng)]))
-        annotations.append(_annotation(np.zeros((size, size), bool), (0.0, 0.0, 0.0, 0.0), category))
+        refs.append((len(objects), True, [absent_expression(category, rng)]))
+        objects.append(_Object(encode_mask(np.zeros((size, size), bool)), category, (0.0, 0.0, 0.0, 0.0), 0))
     Image.fromarray(scene.image).save(folder / job.file_name, quality=JPEG_QUALITY, subsampling=0)
-    return _Described(job, annotations, refs)
+    return _Described(job, objects, refs)
 
 
-def _tables(scenes: list[_Described], size: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The content of `refs(unc).p` and of `instances.json`."""
-    refs: list[dict[str, Any]] = []
-    images, annotations = [], []
-    sent_id = 0
-    for image_id, scene in enumerate(scenes):
-        images.append({'id': image_id, 'file_name': scene.job.file_name, 'height': size, 'width': size})
-        first = len(annotations)
-        annotations += [{'id': first + i, 'image_id': image_id, **a} for i, a in enumerate(scene.annotations)]
-        for position, no_target, texts in scene.refs:
-            sentences = []
-            for text in texts:
-                sentences.append({'sent_id': sent_id, 'sent': text, 'raw': text, 'tokens': text.split()})
-                sent_id += 1
-            ref = {
-                'ref_id': len(refs),
-                'ann_id': first + position,
-                'image_id': image_id,
-                'category_id': annotations[first + position]['category_id'],
-                'split': scene.job.split,
-                'file_name': scene.job.file_name,
-                'sent_ids': [sentence['sent_id'] for sentence in sentences],
-                'sentences': sentences,
-            }
-            refs.append(ref | {'no_target': True} if no_target else ref)
-    categories = [{'id': index, 'name': name} for index, name in enumerate(_RRSISD)]
-    return refs, {'images': images, 'annotations': annotations, 'categories': categories}
+def _add(scene: _Described, size: int, tables: RRSISDTables) -> None:
+    """Adds a scene to the tables."""
+    image_id = tables.add_image(scene.job.file_name, (size, size))
+    ids = [tables.add_object(image_id, o.rle, category_id(o.category), o.bbox, o.area) for o in scene.objects]
+    for position, no_target, texts in scene.refs:
+        tables.add_ref(ids[position], scene.job.split, texts, no_target)
 
 
 def _map(make: Callable[[_Job], _Described], jobs: list[_Job], workers: int) -> Iterator[_Described]:
@@ -166,32 +144,17 @@ def build_demo_dataset(
         raise DataError(f'splits {splits}: ask for at least one train scene and no negative number')
     if size < 64 or not 0 <= no_target_share < 0.5:
         raise DataError(f'size {size}, no-target share {no_target_share}: use at least 64, and 0 <= share < 0.5')
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f'{out} exists and is not an empty folder: remove it or name another one')
     jobs = [(split, index) for split in _SPLITS for index in range(splits.get(split, 0))]
     jobs = [_Job(split, index, f'{number:05d}.jpg') for number, (split, index) in enumerate(jobs)]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial_out = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
-    try:
-        pictures, tables, tokenizer = (
-            partial_out / name for name in ('images/rrsisd/JPEGImages', 'rrsisd', 'tokenizer')
-        )
-        for folder in (pictures, tables, tokenizer):
-            folder.mkdir(parents=True)
-        make = partial(_make_scene, folder=pictures, size=size, seed=seed, no_target_share=no_target_share)
-        scenes = []
-        for scene in _map(make, jobs, workers):
-            scenes.append(scene)
+    tables = RRSISDTables(dict(enumerate(_RRSISD)))
+    with new_folder(out) as root:
+        for folder in (IMAGE_FOLDER, 'tokenizer'):
+            (root / folder).mkdir(parents=True)
+        make = partial(_make_scene, folder=root / IMAGE_FOLDER, size=size, seed=seed, no_target_share=no_target_share)
+        for done, scene in enumerate(_map(make, jobs, workers), 1):
+            _add(scene, size, tables)
             if progress is not None:
-                progress(len(scenes), len(jobs))
-        refs, instances = _tables(scenes, size)
-        # By way of JSON, because a pickle's bytes tell which equal strings were one object.
-        (tables / 'refs(unc).p').write_bytes(pickle.dumps(json.loads(json.dumps(refs)), protocol=4))
-        (tables / 'instances.json').write_text(json.dumps(instances))
-        (tokenizer / 'sentencepiece.bpe.model').write_bytes(train_tokenizer(vocabulary(CATEGORIES)))
-        partial_out.chmod(0o755)
-        partial_out.replace(out)
-    except BaseException:
-        shutil.rmtree(partial_out, ignore_errors=True)
-        raise
+                progress(done, len(jobs))
+        tables.write(root)
+        (root / 'tokenizer/sentencepiece.bpe.model').write_bytes(train_tokenizer(vocabulary(CATEGORIES)))
     return out
