@@ -29,7 +29,7 @@ from rs2sam2.visualization.figure import contact_sheet
 TOOLS = Path(__file__).resolve().parent
 SCENES = dict(train=2000, val=40, test=150)
 SIZE = 160
-PICTURES = 6
+DRAWN, PICTURES = 90, 6
 console = Console()
 
 
@@ -106,7 +106,7 @@ def main() -> None:
         out = args.work_dir / (control or 'test')
         options = [f'test_dataloader.dataset.control={control}'] if control else []
         show = [] if control else ['--show-dir', out / 'pictures']
-        limit = [f'default_hooks.visualization.max_images={PICTURES}']
+        limit = [f'default_hooks.visualization.max_images={DRAWN}']
         run(
             'test.py', args.config, checkpoint, '--work-dir', out, '--out', out, *show,
             '--cfg-options', *limit, *options,
@@ -117,7 +117,8 @@ def main() -> None:
     console.print(summary(results))
     pictures = sorted((args.work_dir / 'test/pictures').glob('*.jpg'))
     sheet = args.work_dir / 'pictures.png'
-    contact_sheet([Image.open(path) for path in pictures[:PICTURES]], columns=1).save(sheet)
+    chosen = pictures[:: max(1, len(pictures) // PICTURES)][:PICTURES]
+    contact_sheet([Image.open(path) for path in chosen], columns=2).save(sheet)
     console.print(f'pictures: {sheet}  (each: {args.work_dir}/test/pictures)\ncurves:   {args.work_dir}/curves.png')
     console.print(f'all in {(time.time() - begin) / 60:.1f} min')
 
