@@ -125,15 +125,16 @@ def test_released_network(parity: Path, converted: Path, batch: ReferringBatch) 
         }
         scalar = head.losses['loss_boundary'].weight_from_text(f.text.tokens[:, :1])
     distances = {name: distance(array, z[name]) for name, array in arrays.items()}
+    expected = json.loads((parity / 'case0.json').read_text())['losses']
+    found = {name.removeprefix('loss_'): losses[name].item() / loss.loss_weight for name, loss in head.losses.items()}
+    found['total'] = sum(losses.values()).item()
+    errors = {name: abs(value / expected[name] - 1) for name, value in found.items()}
+    errors['sen'] = abs(scalar.item() / z['sen'].item() - 1)
+    print('over the standard deviation:', distances, 'relative:', errors)
     assert set(distances) | {'sen'} == set(z.files)
     assert max(distances.values()) < 1e-4, distances
-    assert scalar.item() == pytest.approx(z['sen'].item(), rel=1e-4)
-    expected = json.loads((parity / 'case0.json').read_text())['losses']
-    for name, loss in head.losses.items():
-        assert losses[name].item() / loss.loss_weight == pytest.approx(
-            expected[name.removeprefix('loss_')], rel=1e-4
-        ), name
-    assert sum(losses.values()).item() == pytest.approx(expected['total'], rel=1e-4)
+    assert set(found) == set(expected)
+    assert max(errors.values()) < 1e-4, errors
 
 
 @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
@@ -148,6 +149,7 @@ def test_half_precision_copies_load(
     reference = torch.from_numpy(np.load(parity / 'case0.npz')['low']) > 0.5
     size = dict(size=(1024, 1024), mode='nearest')
     changed = (F.interpolate(mask.float(), **size) != F.interpolate(reference.float(), **size)).float().mean().item()
+    print('changed pixels:', changed)
     assert changed <= 0.005
 
 
@@ -158,12 +160,14 @@ def test_gradients_of_the_released_network(parity: Path, converted: Path, batch:
     prediction = model.decode_head(f.pyramid, f.text, model.prompt(f.union))
     sum(model.decode_head.loss(prediction, f.text, case0_target()).values()).backward()
     parameters = dict(model.named_parameters())
-    far = {}
+    far, errors = {}, {}
     for name, norm in expected.items():
         gradient = parameters[ADAPTERS['rs2sam2'].table.to_ours(name)].grad
         ours = 0.0 if gradient is None else gradient.norm().item()
+        errors[name] = max(0.0, abs(ours - norm) - 1e-6) / max(norm, 1e-12)
         if abs(ours - norm) > 0.01 * norm + 1e-6:
             far[name] = (ours, norm)
+    print(f'largest error of {len(errors)} gradient norms:', max(errors.values()))
     assert not far
 
 
@@ -178,8 +182,9 @@ def test_evf_sam2(parity: Path, vectors: ModuleType, released: Path, batch: Refe
         f = model.extract_feat(batch)
         seen = Capture(model.decode_head.mask_decoder)
         prediction = model.decode_head(f.pyramid, f.text, model.prompt(f.union))
-    assert distance(seen.output[0], z['low']) < 1e-4
-    assert distance(seen.output[1], z['iou']) < 1e-4
+    distances = dict(low=distance(seen.output[0], z['low']), iou=distance(seen.output[1], z['iou']))
+    print('over the standard deviation:', distances)
+    assert max(distances.values()) < 1e-4
     assert distance(prediction.mask_logits, z['low'][:, z['iou'].argmax()][:, None]) < 1e-4
     assert prediction.iou.item() == pytest.approx(z['iou'].max(), rel=1e-4)
 
