@@ -147,8 +147,7 @@ def test_half_precision_copies_load(
     with torch.inference_mode():
         mask = model.encode_decode(batch).mask_logits > 0
     reference = torch.from_numpy(np.load(parity / 'case0.npz')['low']) > 0.5
-    size = dict(size=(1024, 1024), mode='nearest')
-    changed = (F.interpolate(mask.float(), **size) != F.interpolate(reference.float(), **size)).float().mean().item()
+    changed = (mask != reference).float().mean().item()
     print('changed pixels:', changed)
     assert changed <= 0.005
 
