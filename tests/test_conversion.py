@@ -205,6 +205,13 @@ def test_spoiled_own_checkpoint_is_refused_on_the_way_back(how: str, convert: Ca
     assert not (tmp_path / 'dst.safetensors').exists()
 
 
+def test_lora_updates_are_not_lost_on_the_way_back(convert: Callable, tmp_path: Path) -> None:
+    state = {**random_state('rs2sam2'), 'union_encoder.layers.0.ffn.text.fc1.lora_A.default.weight': torch.ones(2, 32)}
+    torch.save(dict(state_dict=state), tmp_path / 'src.pth')
+    with pytest.raises(CheckpointError, match=r'src\.pth holds LoRA updates.*merge_lora\.py'):
+        convert('rs2sam2', tmp_path / 'src.pth', tmp_path / 'dst.safetensors', '--to-official')
+
+
 def test_many_keys_are_counted_and_the_first_five_named(convert: Callable, tmp_path: Path) -> None:
     state = {name: t for name, t in official_state('beit3').items() if '.layers.1.' not in name}
     with pytest.raises(CheckpointError, match=r'missing: 40 \(.*, \.\.\.\)') as error:

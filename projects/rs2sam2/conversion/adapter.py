@@ -17,7 +17,7 @@ from rs2sam2.errors import CheckpointError
 RELEASE_BYTES = 1 << 28
 # Rows of BEiT-3's vision positions before the grid: two unused (fairseq's offset) and CLS.
 POSITION_PREFIX = 3
-LORA_REASON = 'low-rank update of ours, zero at first'
+LORA, LORA_REASON = '.lora_', 'low-rank update of ours, zero at first'
 IDENTITY = NameTable((('{rest}', '{rest}'),))
 
 
@@ -72,7 +72,7 @@ class Adapter:
 
     def why_new(self, name: str) -> str | None:
         """Reason why the source lacks a name of ours; None where it has it."""
-        return LORA_REASON if '.lora_' in name else self._reasons_new.to_ours(name)
+        return LORA_REASON if LORA in name else self._reasons_new.to_ours(name)
 
     def knows(self, name: str) -> bool:
         """Whether an official name is mapped or dropped."""
@@ -192,6 +192,11 @@ def to_official(
     Raises:
         CheckpointError: as `to_ours`.
     """
+    if any(LORA in name for name in source.specs):
+        raise CheckpointError(
+            f'{source.path} holds LoRA updates, for which {adapter.title} has no names: merge them into the weights '
+            'with tools/model_converters/merge_lora.py first'
+        )
     mapped, dropped, unknown, wrong, new = {}, {}, [], [], {}
     for name, spec in source.specs.items():
         official = adapter.table.to_official(name) if adapter.fills(name) else None
