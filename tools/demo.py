@@ -8,8 +8,6 @@ there (the data set, the trained checkpoint) is used again.
 
 import argparse
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rs2sam2.engine.launch import one_line_errors
-from rs2sam2.errors import RefSegError
+from rs2sam2.engine.tool_runs import run_tool
 from rs2sam2.evaluation.results import SampleResult, bootstrap_interval, read_results, summarise
 from rs2sam2.scenes.dataset import build_demo_dataset
 from rs2sam2.text.grammar import uses_position
@@ -51,12 +49,7 @@ def draw_data(folder: Path) -> None:
 
 def run(tool: str, *args: object) -> None:
     """Run a tool on two processes, as `tools/dist_*.sh CONFIG 2` does; one where there is one core."""
-    processes = min(2, os.cpu_count() or 1)
-    launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
-    command = [sys.executable, *launch, TOOLS / tool, *args, '--launcher', 'pytorch']
-    done = subprocess.run([str(part) for part in command], env={**os.environ, 'OMP_NUM_THREADS': '1'}, check=False)
-    if done.returncode:
-        raise RefSegError(f'tools/{tool} failed with exit code {done.returncode}; its last lines above say why')
+    run_tool(TOOLS / tool, *args, processes=min(2, os.cpu_count() or 1))
 
 
 def summary(results: dict[str, list[SampleResult]]) -> Table:

@@ -11,11 +11,12 @@ class MaskPromptGenerator(nn.Module):
     Args:
         dim: width D of the union encoder.
         num_heads: heads of the cross-attention.
+        cross_attention: False maps the CLS token alone, without what it reads from the patches (an ablation).
     """
 
-    def __init__(self, dim: int = 1024, num_heads: int = 8) -> None:
+    def __init__(self, dim: int = 1024, num_heads: int = 8, cross_attention: bool = True) -> None:
         super().__init__()
-        self.attention = CrossAttention(dim, num_heads)
+        self.attention = CrossAttention(dim, num_heads) if cross_attention else None
         self.mix = nn.Linear(dim, dim)
         self.score = nn.Linear(dim, 1)
 
@@ -29,6 +30,6 @@ class MaskPromptGenerator(nn.Module):
         Returns:
             Foreground probabilities, (B, 1, sqrt N, sqrt N).
         """
-        mixed = self.mix(cls * self.attention(cls, patches))
+        mixed = self.mix(cls if self.attention is None else cls * self.attention(cls, patches))
         side = int(patches.shape[1] ** 0.5)
         return self.score(patches * mixed).sigmoid().view(-1, 1, side, side)

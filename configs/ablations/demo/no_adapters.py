@@ -1,0 +1,3 @@
+# No adapters beside the backbone's MLPs.
+_base_ = ['full.py']
+model = dict(neck=dict(adapters=False))
