@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from rs2sam2.conversion import ADAPTERS
 from rs2sam2.conversion.loading import adapter_of, load_into
 from rs2sam2.engine.checkpoint import open_state_dict
+from rs2sam2.models.fold import fold_for_inference
 from rs2sam2.structures import ReferringBatch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -150,6 +151,27 @@ def test_half_precision_copies_load(
     changed = (mask != reference).float().mean().item()
     print('changed pixels:', changed)
     assert changed <= 0.005
+
+
+@pytest.mark.ci
+def test_fast_paths_keep_the_numbers(parity: Path, converted: Path, batch: ReferringBatch) -> None:
+    """The folded model in fp32, then under bf16 autocast, then with weights stored in bf16 too."""
+    reference = np.load(parity / 'case0.npz')['low']
+    mask = torch.from_numpy(reference) > 0.5
+    model = fold_for_inference(build('rs2sam2_rrsisd_released.py', converted))
+    changed = {}
+    with torch.inference_mode():
+        far = distance((model.encode_decode(batch).mask_logits + 1) / 2, reference)
+        for name in ('autocast', 'stored'):
+            if name == 'stored':
+                for parameter in model.parameters():
+                    parameter.data = parameter.data.bfloat16()
+            with torch.autocast('cpu', torch.bfloat16):
+                logits = model.encode_decode(batch).mask_logits
+            changed[name] = ((logits > 0) != mask).float().mean().item()
+    print(f'{mask.float().mean():.3f} foreground; folded, over the standard deviation: {far}; bf16, changed: {changed}')
+    assert far < 1e-4
+    assert max(changed.values()) <= 0.01
 
 
 def test_gradients_of_the_released_network(parity: Path, converted: Path, batch: ReferringBatch) -> None:
