@@ -31,6 +31,8 @@ CONFIGS = {
     'beit3': 'configs/rs2sam2_rrsisd.py',
     'sam2': 'configs/rs2sam2_rrsisd.py',
     'evf-sam2': 'configs/evf_sam2_l.py',
+    'clip': 'configs/rs2sam2_clip_rrsisd.py',
+    'siglip': 'configs/rs2sam2_siglip_rrsisd.py',
 }
 # One entry of every kind that is dropped.
 DROPPED = {
@@ -44,6 +46,8 @@ DROPPED = {
     'beit3': ['beit3.vision_embed.mask_token', 'mlm_head.weight', 'mim_head.bias'],
     'sam2': ['maskmem_tpos_enc', 'no_obj_embed_spatial', 'obj_ptr_tpos_proj.bias', 'memory_attention.norm.weight'],
     'evf-sam2': ['visual_model.memory_encoder.fuser.layers.0.weight', 'visual_model.no_obj_ptr'],
+    'clip': ['logit_scale', 'visual_projection.weight', 'text_model.embeddings.position_ids'],
+    'siglip': ['logit_scale', 'logit_bias'],
 }
 SOURCES = list(ADAPTERS)
 
@@ -175,6 +179,8 @@ BROKEN = {
     'beit3': 'beit3.encoder.layers.1.ffn.B.ffn_layernorm.bias',
     'sam2': 'sam_mask_decoder.transformer.layers.1.norm2.weight',
     'evf-sam2': 'text_hidden_fcs.0.2.weight',
+    'clip': 'vision_model.pre_layrnorm.bias',
+    'siglip': 'text_model.encoder.layers.1.mlp.fc1.weight',
 }
 
 

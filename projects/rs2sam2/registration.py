@@ -4,7 +4,9 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from mmseg.registry import (
     DATASETS,
     HOOKS,
+    LOOPS,
     METRICS,
+    MODEL_WRAPPERS,
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
     RUNNERS,
@@ -26,11 +28,16 @@ from rs2sam2.datasets.transforms import (
     ResizeTwoViews,
     TokenizeExpression,
 )
+from rs2sam2.engine.checkpoint_hook import DurableCheckpointHook
+from rs2sam2.engine.nonfinite_hook import StopAtNonfiniteHook
 from rs2sam2.engine.optim_groups import RefSegOptimWrapperConstructor
 from rs2sam2.engine.runner import StrictRunner
+from rs2sam2.engine.train_loop import ResumableTrainLoop
+from rs2sam2.engine.sharding import FullyShardedModel
 from rs2sam2.evaluation.generalized_metric import GeneralizedRRSISMetric
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
 from rs2sam2.models.beit3 import BEiT3UnionEncoder
+from rs2sam2.models.dual_encoder import DualUnionEncoder
 from rs2sam2.models.fusion import BidirectionalHierarchicalFusion
 from rs2sam2.models.grid_positions import GridPositions
 from rs2sam2.models.hiera import SAM2Hiera
@@ -47,6 +54,7 @@ from rs2sam2.models.preprocessor import RefSegDataPreProcessor
 from rs2sam2.models.sam2_head import SAM2Head
 from rs2sam2.models.segmentor import RS2SAM2
 from rs2sam2.models.text_gate import TextGate
+from rs2sam2.text.hf_tokenizer import HFTokenizer
 from rs2sam2.text.tokenizer import RefSegTokenizer
 from rs2sam2.visualization.curves import CurvesHook
 from rs2sam2.visualization.hook import RefSegVisualizationHook
@@ -54,11 +62,13 @@ from rs2sam2.visualization.visualizer import RefSegVisualizer
 
 COMPONENTS = {
     DATASETS: (JSONLRefSegDataset, NWPUReferDataset, RISBenchDataset, RRSISDDataset, RefSegRSDataset),
-    HOOKS: (CurvesHook, RefSegVisualizationHook),
+    HOOKS: (CurvesHook, DurableCheckpointHook, RefSegVisualizationHook, StopAtNonfiniteHook),
+    LOOPS: (ResumableTrainLoop,),
     METRICS: (GeneralizedRRSISMetric, RRSISMetric),
     MODELS: (
         BEiT3UnionEncoder,
         BidirectionalHierarchicalFusion,
+        DualUnionEncoder,
         IoUScoreLoss,
         MaskPromptGenerator,
         PresenceLoss,
@@ -72,9 +82,11 @@ COMPONENTS = {
         TextGate,
         TextGuidedBoundaryLoss,
     ),
+    MODEL_WRAPPERS: (FullyShardedModel,),
     OPTIM_WRAPPER_CONSTRUCTORS: (RefSegOptimWrapperConstructor,),
     RUNNERS: (StrictRunner,),
     TRANSFORMS: (
+        HFTokenizer,
         LoadRGBImage,
         LoadReferringMask,
         PackRefSegInputs,

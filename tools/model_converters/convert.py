@@ -25,6 +25,8 @@ DEFAULT_CONFIGS = {
     'beit3': 'rs2sam2_rrsisd.py',
     'sam2': 'rs2sam2_rrsisd.py',
     'evf-sam2': 'evf_sam2_l.py',
+    'clip': 'rs2sam2_clip_rrsisd.py',
+    'siglip': 'rs2sam2_siglip_rrsisd.py',
 }
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 NAMES_SHOWN = 4

@@ -79,7 +79,7 @@ class OfficialWeights:
     """Initialise a segmentor or one component from published weights: `init_cfg=dict(type='OfficialWeights', ...)`.
 
     Args:
-        source: 'rs2sam2', 'beit3', 'sam2' or 'evf-sam2'.
+        source: a key of `ADAPTERS`: 'rs2sam2', 'beit3', 'sam2', 'evf-sam2', 'clip' or 'siglip'.
         checkpoint: the published file or folder, or what `tools/model_converters/convert.py` made of it.
 
     Raises:

@@ -80,7 +80,7 @@ def random_batch(model: nn.Module, batch_size: int, text_length: int, device: st
     """Random views and texts of full length for a model."""
     encoder, side = model.union_encoder, model.decode_head.prompt_encoder.input_image_size[0]
     generator = torch.Generator().manual_seed(0)
-    vocab, union_side = encoder.text_embed.num_embeddings, encoder.image_size
+    vocab, union_side = model.data_preprocessor.vocab_size, encoder.image_size
     batch = ReferringBatch(
         image=torch.randn(batch_size, 3, side, side, generator=generator),
         union_image=torch.randn(batch_size, 3, union_side, union_side, generator=generator),

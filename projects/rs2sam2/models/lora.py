@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from rs2sam2.errors import ConfigError
 
@@ -11,6 +12,8 @@ _WRAPPED = '.base_layer.'
 
 def add_lora(module: nn.Module, r: int = 16, alpha: float = 32) -> None:
     """Give every linear layer of a module a low-rank update that starts at zero; all else is frozen.
+
+    The output layer of an `nn.MultiheadAttention` gets none: the attention reads its weight and never calls it.
 
     The state dict keeps the names of the plain module and holds the updates beside them, as
     `<layer>.lora_A.default.weight` and `<layer>.lora_B.default.weight`.
@@ -27,7 +30,11 @@ def add_lora(module: nn.Module, r: int = 16, alpha: float = 32) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ConfigError("train='lora' needs peft: pip install 'rs2sam2[lora]'") from error
-    layers = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
+    layers = [
+        name
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear) and not isinstance(layer, NonDynamicallyQuantizableLinear)
+    ]
     inject_adapter_in_model(LoraConfig(r=r, lora_alpha=alpha, target_modules=layers), module)
     module.register_state_dict_post_hook(_to_plain_names)
     module.register_load_state_dict_pre_hook(_to_wrapped_names)
