@@ -9,5 +9,5 @@ files=("$config")
 
 exec python -m torch.distributed.run \
   --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-  --master_port="${PORT:-29500}" --nproc_per_node="$gpus" \
+  --master_port="${PORT:-29500}" --nproc_per_node="$gpus" --max-restarts="${MAX_RESTARTS:-0}" \
   "$(dirname "$0")/train.py" "${files[@]}" --launcher pytorch "$@"

@@ -1,6 +1,7 @@
 """Train a referring segmentor.
 
-python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] [--tensorboard] [--cfg-options key=value ...]
+python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] [--auto-scale-lr] [--tensorboard]
+    [--cfg-options key=value ...]
 """
 
 import argparse
@@ -19,6 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<name of the config>)')
     parser.add_argument('--resume', action='store_true', help='go on from the latest checkpoint in the work dir')
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (bfloat16; needs a GPU)')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='learning rates in proportion to the batch size')
     parser.add_argument('--tensorboard', action='store_true', help='write TensorBoard files to the work dir too')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
@@ -36,7 +38,11 @@ def main() -> None:
     if args.amp and cfg.optim_wrapper.type != 'AmpOptimWrapper':
         if cfg.optim_wrapper.type != 'OptimWrapper':
             raise ConfigError(f'--amp replaces OptimWrapper; the config has {cfg.optim_wrapper.type}')
-        cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16')
+        cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=dict(enabled=False))
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ConfigError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config')
+        cfg.auto_scale_lr.enable = True
     if args.tensorboard:
         cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
     cfg.resume = args.resume

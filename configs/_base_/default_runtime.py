@@ -12,9 +12,10 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=True),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook',
+        type='DurableCheckpointHook',
         by_epoch=True,
         interval=1,
+        every_iters=1000,
         max_keep_ckpts=2,
         save_best='rrsis/mIoU+oIoU',
         rule='greater',
@@ -22,7 +23,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='RefSegVisualizationHook'),
 )
-custom_hooks = [dict(type='CurvesHook')]
+custom_hooks = [dict(type='StopAtNonfiniteHook'), dict(type='CurvesHook')]
 visualizer = dict(type='RefSegVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 log_processor = dict(by_epoch=True)
 log_level = 'INFO'

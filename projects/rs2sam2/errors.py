@@ -23,3 +23,7 @@ class TokenizerError(RefSegError):
 
 class OutputError(RefSegError):
     """Results cannot be written, or belong to another run."""
+
+
+class TrainingError(RefSegError):
+    """Training cannot go on. It is raised on every process with the same text, and the tools print it once."""

@@ -4,11 +4,14 @@ Safetensors, or pickles read with `weights_only=True` and never otherwise; memor
 costs address space and not memory.
 """
 
+import contextlib
+import functools
 import json
 import os
 import pickle
 import re
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +35,9 @@ FOLDER_FILES = (
 # Where published pickles keep the weights, and where safetensors files of ours keep their meta.
 WRAPPERS = ('state_dict', 'model')
 META_KEY = 'rs2sam2'
+TEMPORARY_SUFFIX = '.tmp'
+
+_tags_as_cpu: ContextVar[bool] = ContextVar('tags_as_cpu', default=False)
 
 
 class TensorSpec(NamedTuple):
@@ -161,21 +167,36 @@ def save_state_dict(path: str | Path, tensors: Mapping[str, Tensor], meta: dict,
     path = Path(path)
     if path.suffix != '.safetensors' and path.suffix not in PICKLE_SUFFIXES:
         raise CheckpointError(f'{path}: write to .safetensors or one of {", ".join(PICKLE_SUFFIXES)}')
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _whole_file(path) as temporary:
         if path.suffix == '.safetensors':
             save_file(tensors, str(temporary), metadata={'format': 'pt', META_KEY: json.dumps(meta)})
         else:
             content = tensors if wrapper is None else {wrapper: tensors}
             torch.save({**content, 'meta': meta} if wrapper == 'state_dict' else content, temporary)
-        replace_durably(temporary, path)
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f'{path} could not be written: {reason}') from None
+
+
+def save_checkpoint(path: Path, content: dict) -> None:
+    """Write a training checkpoint whole or not at all.
+
+    Tensors on a GPU are brought over one at a time while the file is written, and are marked as tensors of the CPU, so
+    that the file opens on any machine.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    _register_tagger()
+    token = _tags_as_cpu.set(True)
+    try:
+        with _whole_file(path) as temporary:
+            torch.save(content, temporary)
     finally:
-        temporary.unlink(missing_ok=True)
+        _tags_as_cpu.reset(token)
+
+
+def temporary_name(path: Path) -> Path:
+    """Where a file is written before it takes its name: hidden, in the same folder."""
+    return path.with_name(f'.{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}')
 
 
 def replace_durably(temporary: Path, path: Path) -> None:
@@ -185,9 +206,35 @@ def replace_durably(temporary: Path, path: Path) -> None:
     _sync(path.parent)
 
 
+@contextlib.contextmanager
+def _whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path, which takes the name `path` when its content is on disk, and is removed on an error."""
+    temporary = temporary_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        replace_durably(temporary, path)
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f'{path} could not be written: {reason}') from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def name_some(names: list[str], limit: int = 5) -> str:
     """List the first few of many names: `3 (a, b, c)`, `7 (a, b, c, d, e, ...)`."""
     return f'{len(names)} ({", ".join(names[:limit])}{", ..." if len(names) > limit else ""})'
+
+
+@functools.cache
+def _register_tagger() -> None:
+    # Before torch's own taggers, which begin at 10.
+    torch.serialization.register_package(0, _tag_as_cpu, lambda storage, location: None)
+
+
+def _tag_as_cpu(storage: Any) -> str | None:
+    """What `torch.save` writes down as a tensor's device; None where the next tagger is to say it."""
+    return 'cpu' if _tags_as_cpu.get() else None
 
 
 def _sync(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,31 +10,59 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
+from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
-from rs2sam2.errors import ConfigError, RefSegError
+from rs2sam2.errors import ConfigError, DataError, RefSegError, TrainingError
 
 EXIT_BAD_INPUT = 2
+# How torch says that a worker ended, and what that means.
+WORKER_ENDS = {
+    'Killed': 'most likely the machine ran out of memory; lower num_workers or batch_size of the data loader',
+    'Bus error': 'shared memory is full; give it more (docker run --shm-size=8g) or lower num_workers',
+    'Segmentation fault': 'a library crashed while it read a sample; num_workers=0 shows which',
+    '': 'look for it in the system log (dmesg); num_workers=0 runs without workers',
+}
 CUSTOM_IMPORTS = "custom_imports = dict(imports=['rs2sam2'], allow_failed_imports=False)"
 
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print a `RefSegError` as one line on stderr and exit with 2; other errors are bugs and keep their traceback."""
+    """Print a `RefSegError` as one line on stderr and exit with 2; other errors are bugs and keep their traceback.
+
+    A worker of a data loader that dies is named like one.
+    """
     try:
         yield
-    except RefSegError as error:
+    except (RefSegError, RuntimeError) as error:
+        if not isinstance(error, RefSegError):
+            error = _worker_death(error)
+            if error is None:
+                raise
         # An error of a data loader's worker arrives with the worker's traceback in front of its line.
         line = str(error).strip().splitlines()[-1]
         kinds = tuple(f'{cls.__module__}.{cls.__qualname__}: ' for cls in RefSegError.__subclasses__())
         for kind in kinds:
             line = line.removeprefix(kind)
-        print(f'error: {line}', file=sys.stderr)
+        if not isinstance(error, TrainingError) or get_rank() == 0:
+            print(f'error: {line}', file=sys.stderr)
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
         sys.exit(EXIT_BAD_INPUT)
+
+
+def _worker_death(error: RuntimeError) -> DataError | None:
+    """What a user needs to know of torch's message that a worker of a data loader is gone; None for other errors."""
+    found = re.search(
+        r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is )?(.*?)\.?\s*(?:Details are lost.*)?$', str(error)
+    )
+    if found is None:
+        return None
+    pids, end = found.groups()
+    cause = next((text for sign, text in WORKER_ENDS.items() if sign in end), WORKER_ENDS[''])
+    return DataError(f'rank {get_rank()}: data loader worker {pids} was lost ({end}): {cause}')
 
 
 def load_config(path: str, options: dict | None, launcher: str, work_dir: str | None) -> Config:

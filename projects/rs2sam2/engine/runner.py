@@ -1,28 +1,38 @@
-"""mmengine's runner with its loading of weights made strict and safe."""
+"""mmengine's runner with its checkpoints made strict, safe and durable."""
 
 import copy
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import mmengine
 import torch
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.runner import CheckpointLoader, Runner
-from torch import nn
+from torch import Tensor, nn
 
 from rs2sam2.conversion.loading import adapter_of, plan_loading
-from rs2sam2.engine.checkpoint import load_pickle, open_state_dict
+from rs2sam2.engine.checkpoint import load_pickle, open_state_dict, save_checkpoint
+from rs2sam2.engine.randomness import rng_state
+from rs2sam2.engine.train_loop import ResumableTrainLoop
+from rs2sam2.engine.work_dir import latest_checkpoint, mark_start, remove_unfinished, started_at
 from rs2sam2.errors import CheckpointError, ConfigError
 
 TRAINING_STATE = ('meta', 'message_hub')
 
 
 class StrictRunner(Runner):
-    """A `Runner` that reads weights with this project's loader only and loads them strictly.
+    """A `Runner` that reads weights with this project's loader only, loads them strictly, and survives being killed.
 
     `load_from` may be a checkpoint of our own, what `convert.py` made, or a published file or folder as it is: the
     names tell. mmengine's own ways around are closed: its unsafe fallback for pickles, remote files, and the lenient
     `init_cfg=dict(type='Pretrained')`.
     """
+
+    _resume_from: str | None = None
 
     def __init__(self, *args, **kwargs) -> None:
         # Every scheme, known by its prefix: '', 'http://', 'torchvision://', ...
@@ -42,6 +52,108 @@ class StrictRunner(Runner):
                         'or load_from'
                     )
         return model
+
+    def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
+        """Learning rates in proportion to the samples of an update, where `auto_scale_lr` is enabled.
+
+        mmengine leaves accumulated gradients out of account.
+
+        Args:
+            optim_wrapper: holds the optimizer.
+            auto_scale_lr: `enable`, and `base_batch_size`, which the learning rates of the config are meant for.
+        """
+        if not (auto_scale_lr or {}).get('enable'):
+            return
+        samples = self._train_dataloader['batch_size'] * self.world_size * optim_wrapper._accumulative_counts
+        ratio = samples / auto_scale_lr['base_batch_size']
+        self.logger.info(
+            f'learning rates times {ratio:g}: an update sees {samples} samples, the config is for '
+            f'{auto_scale_lr["base_batch_size"]}'
+        )
+        for group in optim_wrapper.optimizer.param_groups:
+            group['lr'] *= ratio
+
+    @property
+    def bare_model(self) -> nn.Module:
+        """The model without its wrapper."""
+        return self.model.module if is_model_wrapper(self.model) else self.model
+
+    def model_state(self) -> dict[str, Tensor]:
+        """Weights for a checkpoint, by name. Called on every process; the main one's are written."""
+        return self.bare_model.state_dict()
+
+    def optimizer_state(self) -> dict:
+        """State of the optimizer wrapper for a checkpoint. Called on every process; the main one's is written."""
+        return self.optim_wrapper.state_dict()
+
+    @torch.no_grad()
+    def load_model_state(self, tensors: dict[str, Tensor]) -> None:
+        """Fill the model with what `model_state` gave; entries may be missing where the loader allows it."""
+        own = self.bare_model.state_dict()
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
+
+    def load_optimizer_state(self, state: dict) -> None:
+        """Fill the optimizer wrapper with what `optimizer_state` gave."""
+        # An optimizer on the CPU keeps what it is given, and the mapped file may be overwritten later.
+        on_cpu = next(self.bare_model.parameters()).device.type == 'cpu'
+        self.optim_wrapper.load_state_dict(copy.deepcopy(state) if on_cpu else state)
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict | None = None,
+        by_epoch: bool = True,
+        backend_args: dict | None = None,
+    ) -> None:
+        """Write a checkpoint whole or not at all; all processes call it, the main one writes.
+
+        Beside mmengine's content it holds, with the optimizer: `position`, the batch that comes next, and `rng`, the
+        random states of all processes.
+
+        Args:
+            out_dir: a local folder.
+            filename: name of the checkpoint.
+            file_client_args: must stay None; mmengine's signature.
+            save_optimizer: whether training can go on from it.
+            save_param_scheduler: whether the schedules are written.
+            meta: `epoch` and `iter` that are behind, where they are not the current ones; and more entries.
+            by_epoch: called after an epoch, not after an iteration.
+            backend_args: must stay None; mmengine's signature.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+            ConfigError: a remote place is asked for.
+        """
+        if file_client_args or backend_args:
+            raise ConfigError('checkpoints are written to local folders: leave out file_client_args and backend_args')
+        now = dict(epoch=self.epoch + 1, iter=self.iter) if by_epoch else dict(epoch=self.epoch, iter=self.iter + 1)
+        meta = {
+            **now,
+            **(meta or {}),
+            'cfg': self.cfg.pretty_text,
+            'seed': self.seed,
+            'experiment_name': self.experiment_name,
+            'time': time.strftime('%Y%m%d_%H%M%S'),
+            'mmengine_version': mmengine.__version__,
+        }
+        if hasattr(self.train_dataloader.dataset, 'metainfo'):
+            meta['dataset_meta'] = self.train_dataloader.dataset.metainfo
+        checkpoint = dict(meta=meta, state_dict=self.model_state(), message_hub=self.message_hub.state_dict())
+        if save_optimizer:
+            checkpoint['optimizer'] = self.optimizer_state()
+            checkpoint['rng'] = all_gather_object(rng_state())
+            if isinstance(self.train_loop, ResumableTrainLoop):
+                checkpoint['position'] = self.train_loop.position(meta['epoch'], meta['iter'])
+        if save_param_scheduler and self.param_schedulers is not None:
+            checkpoint['param_schedulers'] = [one.state_dict() for one in self.param_schedulers]
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        if is_main_process():
+            save_checkpoint(Path(out_dir) / filename, checkpoint)
 
     @torch.no_grad()
     def load_checkpoint(
@@ -68,7 +180,7 @@ class StrictRunner(Runner):
         """
         if not strict or revise_keys:
             raise ConfigError('StrictRunner loads whole checkpoints only: leave strict and revise_keys as they are')
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = self.bare_model
         file = open_state_dict(filename, map_location)
         adapter = adapter_of(file, model)
         if not adapter.whole:
@@ -77,12 +189,9 @@ class StrictRunner(Runner):
                 f"init_cfg=dict(type='OfficialWeights', source='{adapter.source}', checkpoint=...)"
             )
         plan, _ = plan_loading(model, adapter, file)
-        # Copied, since an optimizer keeps what it is given, and the mapped file may be overwritten later.
-        checkpoint = {**copy.deepcopy(file.content), 'state_dict': dict(plan.tensors())}
+        checkpoint = {**file.content, 'state_dict': dict(plan.tensors())}
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        own = model.state_dict()
-        for name, tensor in checkpoint['state_dict'].items():
-            own[name].copy_(tensor)
+        self.load_model_state(checkpoint['state_dict'])
         self._has_loaded = True
         return checkpoint
 
@@ -105,7 +214,86 @@ class StrictRunner(Runner):
                 f'{filename} holds weights but no training state ({", ".join(missing) or "meta.epoch"}): start from it '
                 'with load_from, not --resume'
             )
-        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        # To the CPU, so that a GPU never holds the optimizer's state twice.
+        checkpoint = self.load_checkpoint(filename, 'cpu' if map_location == 'default' else map_location)
+        meta, loop = checkpoint['meta'], self.train_loop
+        loop._epoch, loop._iter = meta['epoch'], meta['iter']
+        self._take_over_seed(meta.get('seed'))
+        self.message_hub.load_state_dict(checkpoint['message_hub'])
+        if resume_optimizer and 'optimizer' in checkpoint:
+            self.load_optimizer_state(checkpoint['optimizer'])
+        if resume_param_scheduler and 'param_schedulers' in checkpoint:
+            schedulers, states = self.param_schedulers or [], checkpoint['param_schedulers']
+            if len(schedulers) != len(states):
+                raise CheckpointError(
+                    f'{filename} holds the state of {len(states)} schedules and param_scheduler has {len(schedulers)}: '
+                    'go on with the config that it was trained with'
+                )
+            for scheduler, state in zip(schedulers, states, strict=True):
+                scheduler.load_state_dict(state)
+        if isinstance(loop, ResumableTrainLoop) and 'position' in checkpoint:
+            loop.restore(checkpoint['position'], checkpoint['rng'])
+        elif 'position' in checkpoint and checkpoint['position']['batch']:
+            raise CheckpointError(
+                f'{filename} stands in the middle of an epoch: set train_cfg.type=ResumableTrainLoop, or resume from '
+                'an epoch_*.pth'
+            )
+        self._has_loaded = True
+        self.logger.info(f'resumed {filename}: epoch {loop.epoch}, iteration {loop.iter}')
+
+    def train(self) -> nn.Module:
+        """Train, from the beginning or from a checkpoint, as `resume` and `load_from` say.
+
+        With `resume`: from `load_from` where it holds training state, else from the last checkpoint in the work dir;
+        where there is none, training starts fresh and the log says so. A process that torchrun has restarted goes on
+        from the last checkpoint that this run has written, without being asked.
+        """
+        choice = [None]
+        if is_main_process():
+            if left := remove_unfinished(Path(self.work_dir)):
+                self.logger.warning(f'removed what a killed run left unfinished: {", ".join(left)}')
+            choice = [self._checkpoint_to_resume()]
+        broadcast_object_list(choice)
+        self._resume_from = choice[0]
+        if self._resume and self._resume_from is None:
+            self.logger.warning(f'nothing to resume in {self.work_dir}: training starts fresh')
+        # Hooks ask for it, to join what earlier processes of this run logged.
+        self._resume = self._resume_from is not None
+        return super().train()
+
+    def load_or_resume(self) -> None:
+        """Go on from the checkpoint that `train` chose, or load the weights that `load_from` names."""
+        if self._has_loaded:
+            return
+        if self._resume_from is not None:
+            self.resume(self._resume_from)
+        elif self._load_from is not None:
+            self.load_checkpoint(self._load_from)
+
+    def _checkpoint_to_resume(self) -> str | None:
+        work_dir = Path(self.work_dir)
+        restarted = int(os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')) > 0
+        found = latest_checkpoint(work_dir, since=started_at(work_dir)) if restarted else None
+        if found is None and self._resume:
+            if self._load_from is not None and _holds_training_state(self._load_from):
+                return self._load_from
+            found = latest_checkpoint(work_dir)
+        if found is None and not restarted:
+            mark_start(work_dir)
+        return None if found is None else str(found)
+
+    def _take_over_seed(self, seed: int | None) -> None:
+        own = self._randomness_cfg.get('seed')
+        if seed is None or seed == own:
+            return
+        if own is not None:
+            self.logger.warning(f'the seed of the checkpoint, {seed}, replaces that of the config, {own}')
+        self._randomness_cfg.update(seed=seed)
+        self.set_randomness(**self._randomness_cfg)
+
+
+def _holds_training_state(filename: str) -> bool:
+    return all(key in open_state_dict(filename).content for key in TRAINING_STATE)
 
 
 def _load_for_mmengine(filename: str, map_location: str | Callable | None = None) -> dict:

@@ -1,0 +1,124 @@
+"""When checkpoints are written and old ones removed, so that a kill at any moment loses neither."""
+
+import re
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from rs2sam2.engine.work_dir import name_latest
+from rs2sam2.errors import ConfigError
+
+WITHIN_EPOCH = 'resume_iter_{}.pth'
+
+
+class DurableCheckpointHook(CheckpointHook):
+    """mmengine's `CheckpointHook`, which removes an old checkpoint only when its successor is on disk.
+
+    Between the checkpoints of epochs it can write `resume_iter_<n>.pth`, of which there is never more than one: the
+    next checkpoint, of either kind, takes its place. Like every checkpoint it is written between two windows of
+    accumulated gradients.
+
+    Args:
+        every_iters: iterations between checkpoints within an epoch; None for none. Needs `by_epoch=True`.
+        **kwargs: those of `CheckpointHook`; `max_keep_ckpts` counts checkpoints of epochs.
+
+    Raises:
+        ConfigError: `every_iters` without `by_epoch`, or an argument for remote files.
+    """
+
+    def __init__(self, every_iters: int | None = None, **kwargs) -> None:
+        if every_iters is not None and (every_iters < 1 or not kwargs.get('by_epoch', True)):
+            raise ConfigError(
+                f'DurableCheckpointHook: every_iters={every_iters} must be positive and needs by_epoch=True; '
+                'by iterations set interval'
+            )
+        if kwargs.get('file_client_args') or kwargs.get('backend_args'):
+            raise ConfigError('DurableCheckpointHook writes local files: leave out file_client_args and backend_args')
+        super().__init__(**kwargs)
+        self.every_iters = every_iters
+        self._iters = 0
+
+    def before_train(self, runner: Runner) -> None:
+        """Find out what there is, and remove what a killed run had no time to remove."""
+        super().before_train(runner)
+        self.file_backend = _RemovesLater()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        """Write a checkpoint within the epoch where it is due; mmengine's by iterations."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        if self.every_iters is None:
+            return
+        self._iters += 1
+        epoch_ends = batch_idx + 1 == len(runner.train_dataloader)
+        if self._iters < self.every_iters or epoch_ends or not runner.optim_wrapper.should_update():
+            return
+        name = WITHIN_EPOCH.format(runner.iter + 1)
+        runner.logger.info(f'Saving checkpoint at {runner.iter + 1} iterations')
+        self._write(runner, name, dict(epoch=runner.epoch, iter=runner.iter + 1))
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        # Called again when validation finds a new best, which is on disk by then: the old one may go.
+        self._remove_old_best()
+        name = self.filename_tmpl.format(step)
+        old = []
+        if self.max_keep_ckpts > 0:
+            steps = list(self.keep_ckpt_ids)
+            steps += [] if step in steps else [step]
+            # Written with those that are about to go, so that a run killed before they went removes them when it
+            # is resumed.
+            runner.message_hub.update_info('keep_ckpt_ids', steps)
+            old = [self.filename_tmpl.format(one) for one in steps[: -self.max_keep_ckpts]]
+            self.keep_ckpt_ids.clear()
+            self.keep_ckpt_ids.extend(steps[-self.max_keep_ckpts :])
+        self.last_ckpt = str(Path(self.out_dir) / name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        self._write(runner, name, meta, old)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        super()._save_best_checkpoint(runner, metrics)
+        self._remove_old_best()
+
+    def _remove_old_best(self) -> None:
+        best = getattr(self, 'best_ckpt_path_dict', None) or {None: getattr(self, 'best_ckpt_path', None)}
+        for path in self.file_backend.due:
+            if path not in best.values():
+                Path(path).unlink(missing_ok=True)
+        self.file_backend.due.clear()
+
+    def _write(self, runner: Runner, name: str, meta: dict, old: list[str] = ()) -> None:
+        """Write a checkpoint, name it as the latest, then remove the old ones."""
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            **self.args,
+        )
+        self._iters = 0
+        if not is_main_process():
+            return
+        folder = Path(self.out_dir)
+        name_latest(Path(runner.work_dir), str(folder / name))
+        passed = re.compile(WITHIN_EPOCH.replace('.', r'\.').format(r'\d+')) if self.every_iters else None
+        replaced = [path for path in folder.glob('*.pth') if passed and passed.fullmatch(path.name)]
+        for path in [*replaced, *(folder / one for one in old)]:
+            if path.name != name:
+                path.unlink(missing_ok=True)
+
+
+class _RemovesLater(LocalBackend):
+    """Notes the files that mmengine's hook would remove."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.due: list[str] = []
+
+    def remove(self, filepath: str) -> None:
+        self.due.append(filepath)
