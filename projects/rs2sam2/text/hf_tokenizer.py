@@ -86,18 +86,24 @@ class HFTokenizer:
 
     def _load(self):
         from transformers import AutoTokenizer
+        from transformers.utils import logging
 
         if not os.path.isdir(self.path):
             raise TokenizerError(
                 f'{self.path} is no local folder with a tokenizer: nothing is downloaded, fetch its files into a '
                 'folder and set path to it'
             )
+        verbosity = logging.get_verbosity()
+        # It warns of SigLIP's own published config each time.
+        logging.set_verbosity_error()
         try:
             return AutoTokenizer.from_pretrained(self.path, local_files_only=True, trust_remote_code=False)
         # What transformers raises for missing or damaged files is of many kinds, down to bare Exceptions of Rust.
         except Exception as error:
             reason = ' '.join(str(error).split())
             raise TokenizerError(f'{self.path} holds no whole tokenizer ({reason[:160]}): fetch it anew') from error
+        finally:
+            logging.set_verbosity(verbosity)
 
     def __getstate__(self) -> dict:
         # A worker loads the files itself, when it first needs them.
