@@ -2,7 +2,7 @@
 
 import json
 import pickle
-import subprocess
+import runpy
 import sys
 
 import pytest
@@ -336,7 +336,7 @@ def test_inferencer(work_dir, tmp_path):
         inferencer(image, 'ship ' * 40)
 
 
-def test_test_tool(work_dir, tmp_path):
+def test_test_tool(work_dir, tmp_path, monkeypatch, capsys):
     make_image(tmp_path / 'data/images/a.png')
     row = dict(image='images/a.png', expression='red ship', boxes=[BOX])
     (tmp_path / 'data/test.jsonl').write_text(json.dumps(row))
@@ -349,9 +349,9 @@ def test_test_tool(work_dir, tmp_path):
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
     cfg.test_evaluator = dict(type='RRSISMetric', protocol='native')
     cfg.dump(tmp_path / 'test.py')
-    command = [ROOT / 'tools/test.py', tmp_path / 'test.py', work_dir / 'best_rrsis_mIoU_epoch_1.pth']
-    command += ['--work-dir', tmp_path / 'run', '--out', tmp_path / 'out']
-    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    arguments = ['test.py', tmp_path / 'test.py', work_dir / 'best_rrsis_mIoU_epoch_1.pth']
+    arguments += ['--work-dir', tmp_path / 'run', '--out', tmp_path / 'out']
+    monkeypatch.setattr(sys, 'argv', [*map(str, arguments)])
+    runpy.run_path(str(ROOT / 'tools/test.py'), run_name='__main__')
     assert '"red ship"' in (tmp_path / 'out/results.jsonl').read_text()
-    assert 'Model config:' not in done.stderr
+    assert 'Model config:' not in capsys.readouterr().err
