@@ -38,7 +38,7 @@ class RandomBlackBoxes(BaseTransform):
         if stable_fraction(self.seed, results['sample_id']) >= self.share:
             return results
         height, width = results['img'].shape[:2]
-        # mmengine seeds numpy's global state in every worker; a generator of our own would repeat in each of them.
+        # From numpy's global state, which `ResumableTrainLoop` seeds for every visit of a sample.
         number = np.random.randint(self.count[0], self.count[1] + 1)  # noqa: NPY002
         tops = np.random.randint(0, max(height - self.size, 0) + 1, number)  # noqa: NPY002
         lefts = np.random.randint(0, max(width - self.size, 0) + 1, number)  # noqa: NPY002
