@@ -10,9 +10,9 @@ import warnings
 # mmseg and mmcv announce on the screen which optional packages are not there; nothing here needs them.
 with open(os.devnull, 'w') as _nowhere, contextlib.redirect_stdout(_nowhere), warnings.catch_warnings():
     warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
-    from rs2sam2 import registration
+    from rs2sam2 import registration, registry
 
-__all__ = ['RS2SAM2Inferencer', '__version__', 'registration']
+__all__ = ['RS2SAM2Inferencer', '__version__', 'registration', 'registry']
 __version__ = '0.1.0'
 
 
