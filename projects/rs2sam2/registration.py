@@ -1,12 +1,11 @@
 """The one place where components enter mmseg's registries."""
 
-from mmengine.registry import WEIGHT_INITIALIZERS
+from mmengine.registry import MODEL_WRAPPERS, WEIGHT_INITIALIZERS
 from mmseg.registry import (
     DATASETS,
     HOOKS,
     LOOPS,
     METRICS,
-    MODEL_WRAPPERS,
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
     RUNNERS,
@@ -82,7 +81,6 @@ COMPONENTS = {
         TextGate,
         TextGuidedBoundaryLoss,
     ),
-    MODEL_WRAPPERS: (FullyShardedModel,),
     OPTIM_WRAPPER_CONSTRUCTORS: (RefSegOptimWrapperConstructor,),
     RUNNERS: (StrictRunner,),
     TRANSFORMS: (
@@ -96,7 +94,8 @@ COMPONENTS = {
         TokenizeExpression,
     ),
     VISUALIZERS: (RefSegVisualizer,),
-    # mmengine's own registry: that is where `BaseModule` looks.
+    # mmengine's own registries: that is where `Runner` and `BaseModule` look.
+    MODEL_WRAPPERS: (FullyShardedModel,),
     WEIGHT_INITIALIZERS: (GridPositions, OfficialWeights),
 }
 

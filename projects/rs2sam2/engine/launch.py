@@ -99,7 +99,9 @@ def fit_to_device(cfg: Config) -> None:
         for key in ('dtype', 'loss_scale'):
             cfg.optim_wrapper.pop(key, None)
     if cfg.launcher != 'none':
-        cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+        wrapper = cfg.setdefault('model_wrapper_cfg', dict(type='MMDistributedDataParallel'))
+        if wrapper.get('type', 'MMDistributedDataParallel') == 'MMDistributedDataParallel':
+            wrapper.device_ids = None
         if cfg.launcher != 'pytorch':
             raise ConfigError(f'no GPU here: --launcher {cfg.launcher} needs one, use --launcher pytorch (gloo)')
         # mmengine's own start of a process group selects a CUDA device.

@@ -63,7 +63,8 @@ class StopAtNonfiniteHook(Hook):
 
     def _drop_nonfinite(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
         gradients = [p.grad for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
-        norm = get_total_norm(gradients, norm_type=math.inf)
+        # Not the maximum, which the empty part of a sharded gradient does not have.
+        norm = get_total_norm(gradients, norm_type=1.0)
         if hasattr(norm, 'full_tensor'):
             norm = norm.full_tensor()
         if not torch.isfinite(norm):

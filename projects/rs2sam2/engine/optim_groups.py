@@ -10,9 +10,10 @@ from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from rich.console import Console
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from rs2sam2.errors import ConfigError
+from rs2sam2.errors import CheckpointError, ConfigError
 
 
 class RefSegOptimWrapperConstructor:
@@ -68,6 +69,32 @@ class RefSegOptimWrapperConstructor:
             group = 'frozen' if not parameter.requires_grad else 'fusion' if name.startswith(self.fusion) else 'base'
             groups[group].append((name, parameter))
         return groups
+
+
+def refuse_other_state(optimizer: Optimizer, state_dict: dict) -> None:
+    """Check that an optimizer's state dict belongs to the parameters that it has.
+
+    Raises:
+        CheckpointError: it has other groups, or states of other shapes.
+    """
+    if problem := _misfit(optimizer.param_groups, state_dict['param_groups'], state_dict['state']):
+        raise CheckpointError(
+            f'the optimizer state in the checkpoint is that of another model: {problem}; resume with the config that '
+            'it was trained with, or start from its weights with load_from and without --resume'
+        )
+
+
+def _misfit(own: list[dict], saved: list[dict], states: dict) -> str | None:
+    counts, saved_counts = ([len(group['params']) for group in groups] for groups in (own, saved))
+    if counts != saved_counts:
+        return f'groups of {saved_counts} tensors, {counts} train here'
+    parameters, indices = ([one for group in groups for one in group['params']] for groups in (own, saved))
+    for parameter, index in zip(parameters, indices, strict=True):
+        for key, value in states.get(index, {}).items():
+            # Counts of steps have no dimension.
+            if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+                return f'{key} of {tuple(value.shape)} for a parameter of {tuple(parameter.shape)}'
+    return None
 
 
 def describe(groups: dict[str, list[tuple[str, nn.Parameter]]], rates: dict[str, float]) -> str:

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from rs2sam2.conversion.loading import adapter_of, plan_loading
 from rs2sam2.engine.checkpoint import load_pickle, open_state_dict, save_checkpoint
+from rs2sam2.engine.optim_groups import refuse_other_state
 from rs2sam2.engine.randomness import rng_state
+from rs2sam2.engine.sharding import FullyShardedModel, fill, share_optimizer_state, whole_state_dict
 from rs2sam2.engine.train_loop import ResumableTrainLoop
 from rs2sam2.engine.work_dir import latest_checkpoint, mark_start, remove_unfinished, started_at
 from rs2sam2.errors import CheckpointError, ConfigError
@@ -78,9 +80,26 @@ class StrictRunner(Runner):
         """The model without its wrapper."""
         return self.model.module if is_model_wrapper(self.model) else self.model
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether every process holds a part of the model only."""
+        return isinstance(self.model, FullyShardedModel)
+
+    def build_optim_wrapper(self, optim_wrapper: dict | OptimWrapper) -> OptimWrapper:
+        """Build the optimizer and its wrapper; of a sharded model its states are written and read whole."""
+        built = super().build_optim_wrapper(optim_wrapper)
+        if self.is_sharded and built is not optim_wrapper:
+            share_optimizer_state(built.optimizer)
+        return built
+
+    def _init_model_weights(self) -> None:
+        # A sharded model was initialised when it was wrapped, while it was whole.
+        if not self.is_sharded:
+            super()._init_model_weights()
+
     def model_state(self) -> dict[str, Tensor]:
         """Weights for a checkpoint, by name. Called on every process; the main one's are written."""
-        return self.bare_model.state_dict()
+        return whole_state_dict(self.bare_model) if self.is_sharded else self.bare_model.state_dict()
 
     def optimizer_state(self) -> dict:
         """State of the optimizer wrapper for a checkpoint. Called on every process; the main one's is written."""
@@ -91,10 +110,15 @@ class StrictRunner(Runner):
         """Fill the model with what `model_state` gave; entries may be missing where the loader allows it."""
         own = self.bare_model.state_dict()
         for name, tensor in tensors.items():
-            own[name].copy_(tensor)
+            fill(own[name], tensor)
 
     def load_optimizer_state(self, state: dict) -> None:
-        """Fill the optimizer wrapper with what `optimizer_state` gave."""
+        """Fill the optimizer wrapper with what `optimizer_state` gave.
+
+        Raises:
+            CheckpointError: it belongs to other parameters.
+        """
+        refuse_other_state(self.optim_wrapper.optimizer, state)
         # An optimizer on the CPU keeps what it is given, and the mapped file may be overwritten later.
         on_cpu = next(self.bare_model.parameters()).device.type == 'cpu'
         self.optim_wrapper.load_state_dict(copy.deepcopy(state) if on_cpu else state)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from mmengine.device import get_device
 from mmengine.dist import broadcast, get_world_size, is_main_process
+from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -18,7 +19,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
-from rs2sam2.errors import CheckpointError, ConfigError
+from rs2sam2.errors import ConfigError
 
 # What is gathered together, used, and let go again. A fusion slot is none: the backbone's blocks call its two parts.
 UNITS = (
@@ -62,6 +63,13 @@ class FullyShardedModel(nn.Module):
         for child in reversed(found):
             fully_shard(child, mesh=mesh)
         self.module = fully_shard(module, mesh=mesh)
+        parameters = list(module.parameters())
+        own, total = sum(p.to_local().numel() for p in parameters), sum(p.numel() for p in parameters)
+        print_log(
+            f'sharded over {mesh.size()} processes, {len(found)} parts gathered one by one: {own:,} of {total:,} '
+            'parameters here',
+            'current',
+        )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's."""
@@ -99,7 +107,7 @@ def share_optimizer_state(optimizer: Optimizer) -> None:
     """Make the optimizer of a sharded model write and read whole states, as one of a model that is not sharded.
 
     From now on all processes must call `state_dict` together; its states are on the CPU of the first process, and the
-    others have none. `load_state_dict` raises a `CheckpointError` where the states do not fit the parameters.
+    others have none.
     """
     optimizer.register_state_dict_post_hook(_gather_optimizer)
     optimizer.register_load_state_dict_pre_hook(_shard_optimizer)
@@ -126,23 +134,14 @@ def _gather_optimizer(optimizer: Optimizer, state_dict: dict) -> dict:
 
 
 def _shard_optimizer(optimizer: Optimizer, state_dict: dict) -> dict:
-    own = [p for group in optimizer.param_groups for p in group['params']]
-    saved = [index for group in state_dict['param_groups'] for index in group['params']]
-    if len(own) != len(saved):
-        raise CheckpointError(
-            f'the checkpoint has optimizer states of {len(saved)} parameters, {len(own)} train here: start from its '
-            'weights with load_from, or resume with its config'
-        )
-    states = {}
-    for index, parameter in zip(saved, own, strict=True):
-        states[index] = {}
-        for key, value in state_dict['state'].get(index, {}).items():
-            # A state of the parameter's shape is divided like it; a count of steps is not.
-            fits = isinstance(value, Tensor) and value.dim() and isinstance(parameter, DTensor)
-            if fits and value.shape != parameter.shape:
-                raise CheckpointError(
-                    f'the optimizer state {key} in the checkpoint is {tuple(value.shape)} where the parameter is '
-                    f'{tuple(parameter.shape)}: start from its weights with load_from, or resume with its config'
-                )
-            states[index][key] = _part(value, parameter) if fits else value
+    own = (p for group in optimizer.param_groups for p in group['params'])
+    saved = (index for group in state_dict['param_groups'] for index in group['params'])
+    # A state of the parameter's shape is divided like it; a count of steps is not.
+    states = {
+        index: {
+            key: _part(value, parameter) if isinstance(value, Tensor) and value.dim() else value
+            for key, value in state_dict['state'].get(index, {}).items()
+        }
+        for index, parameter in zip(saved, own, strict=True)
+    }
     return {**state_dict, 'state': states}
