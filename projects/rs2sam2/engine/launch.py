@@ -19,6 +19,9 @@ from rs2sam2.errors import ConfigError, DataError, RefSegError, TrainingError
 
 EXIT_BAD_INPUT = 2
 # How torch says that a worker ended, and what that means.
+WORKER_END = re.compile(
+    r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is )?(killed by signal: [^.]*|exited unexpectedly(?: with exit code \d+)?)'
+)
 WORKER_ENDS = {
     'Killed': 'most likely the machine ran out of memory; lower num_workers or batch_size of the data loader',
     'Bus error': 'shared memory is full; give it more (docker run --shm-size=8g) or lower num_workers',
@@ -55,9 +58,9 @@ def one_line_errors() -> Iterator[None]:
 
 def _worker_death(error: RuntimeError) -> DataError | None:
     """What a user needs to know of torch's message that a worker of a data loader is gone; None for other errors."""
-    found = re.search(
-        r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is )?(.*?)\.?\s*(?:Details are lost.*)?$', str(error)
-    )
+    # Where training was waiting for the worker, only the error's cause says by which signal it ended.
+    told = [WORKER_END.search(str(one)) for one in (error.__cause__, error)]
+    found = next(filter(None, told), None)
     if found is None:
         return None
     pids, end = found.groups()
@@ -99,9 +102,9 @@ def fit_to_device(cfg: Config) -> None:
         for key in ('dtype', 'loss_scale'):
             cfg.optim_wrapper.pop(key, None)
     if cfg.launcher != 'none':
-        wrapper = cfg.setdefault('model_wrapper_cfg', dict(type='MMDistributedDataParallel'))
-        if wrapper.get('type', 'MMDistributedDataParallel') == 'MMDistributedDataParallel':
-            wrapper.device_ids = None
+        cfg.setdefault('model_wrapper_cfg', dict(type='MMDistributedDataParallel'))
+        if cfg.model_wrapper_cfg.get('type', 'MMDistributedDataParallel') == 'MMDistributedDataParallel':
+            cfg.model_wrapper_cfg['device_ids'] = None
         if cfg.launcher != 'pytorch':
             raise ConfigError(f'no GPU here: --launcher {cfg.launcher} needs one, use --launcher pytorch (gloo)')
         # mmengine's own start of a process group selects a CUDA device.

@@ -39,7 +39,7 @@ class StopAtNonfiniteHook(Hook):
         Raises:
             TrainingError: on every process, with the samples of those that saw it.
         """
-        loss = float(outputs['loss'])
+        loss = outputs['loss'].item()
         ids = [str(sample.get('sample_id', sample.get('img_path'))) for sample in data_batch['data_samples']]
         self._window.append((str(loss), ids))
         if not runner.optim_wrapper.should_update():
