@@ -20,7 +20,8 @@ from rs2sam2.errors import ConfigError, DataError, RefSegError, TrainingError
 EXIT_BAD_INPUT = 2
 # How torch says that a worker ended, and what that means.
 WORKER_END = re.compile(
-    r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is )?(killed by signal: [^.]*|exited unexpectedly(?: with exit code \d+)?)'
+    r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) '
+    r'(?:is )?(killed by signal: [^.]*|exited unexpectedly(?: with exit code \d+)?)'
 )
 WORKER_ENDS = {
     'Killed': 'most likely the machine ran out of memory; lower num_workers or batch_size of the data loader',
