@@ -1,202 +1,171 @@
-"""Single components in other people's configs: mmseg's models with our parts, our data with mmseg's parts."""
+"""Single parts in other people's configs: the snippets of docs/mixing.md, each trained outside the repository."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
-from mmengine.structures import PixelData
-from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from PIL import Image
-from torch import nn
-from torch.nn import functional as F
 
 from conftest import ROOT
+from hf_folders import make_hf_folder
+from rs2sam2.engine.launch import build_runner, fit_to_device, load_config
 from rs2sam2.scenes.dataset import build_demo_dataset
-from tiny import SIZE, TINY_BEIT3, TINY_HIERA, UNION_SIZE
+from rs2sam2.text.hf_tokenizer import HFTokenizer
+from tiny import SIZE, TINY_HIERA, UNION_SIZE, shrink
 
-LOOPS = dict(
-    train_cfg=dict(type='IterBasedTrainLoop', max_iters=2, val_interval=2),
-    optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3)),
-    val_cfg=dict(type='ValLoop'),
-    default_hooks=dict(checkpoint=None, logger=dict(type='LoggerHook', interval=1)),
-    custom_imports=dict(imports=['rs2sam2'], allow_failed_imports=False),
-    default_scope='mmseg',
+PAGE = (ROOT / 'docs/mixing.md').read_text()
+PARTS = 'my_parts'
+DATA_AND_SCHEDULE = """
+pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+dataset = dict(
+    type='BaseSegDataset', data_root='data/plain', data_prefix=dict(img_path='images', seg_map_path='masks'),
+    metainfo=dict(classes=('a', 'b', 'c')), pipeline=pipeline,
 )
+train_dataloader = dict(batch_size=2, dataset=dataset, sampler=dict(type='DefaultSampler', shuffle=True))
+val_dataloader = dict(batch_size=2, dataset=dataset, sampler=dict(type='DefaultSampler', shuffle=False))
+val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
+val_cfg = dict(type='ValLoop')
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
+default_scope = 'mmseg'
+"""
 
 
-def train(tmp_path, name: str, **cfg) -> Runner:
-    """Train two iterations, with a validation, from a config in a file outside the repository."""
-    path = tmp_path / f'{name}.py'
-    path.write_text(Config(dict(LOOPS, work_dir=str(tmp_path / name), experiment_name=name, **cfg)).pretty_text)
-    runner = Runner.from_cfg(Config.fromfile(path))
+def snippets() -> dict[str, str]:
+    """The page's Python by the file that it is said to be in: each fence follows a line with the name."""
+    found: dict[str, list[str]] = {}
+    for name, code in re.findall(r'`(\w+\.py)`[^`]*?:\n\n```python\n(.*?)```', PAGE, re.DOTALL):
+        found.setdefault(name, []).append(code)
+    return {name: '\n\n'.join(parts) for name, parts in found.items()}
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory):
+    """Another project's folder: the page's files, and data where its configs look for it."""
+    folder = tmp_path_factory.mktemp('project')
+    for name, code in snippets().items():
+        (folder / name).write_text(code)
+    (folder / 'my_data_and_schedule.py').write_text(DATA_AND_SCHEDULE)
+    build_demo_dataset(folder / 'data/demo', dict(train=2, val=1, test=1), size=96, no_target_share=0)
+    rng = np.random.default_rng(0)
+    for kind, levels, suffix in (('images', 255, 'jpg'), ('masks', 3, 'png')):
+        (folder / 'data/plain' / kind).mkdir(parents=True)
+        for i in range(4):
+            pixels = rng.integers(0, levels, (SIZE, SIZE, 3) if kind == 'images' else (SIZE, SIZE), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / 'data/plain' / kind / f'{i}.{suffix}')
+    return folder
+
+
+@pytest.fixture
+def inside(project, monkeypatch):
+    """Work in the other project, as one does: its folder is the current one and on the path."""
+    monkeypatch.chdir(project)
+    monkeypatch.syspath_prepend(str(project))
+    return project
+
+
+def load(config: str, options: dict | None = None) -> Config:
+    return load_config(config, options, 'none', f'work_dirs/{Path(config).stem}')
+
+
+def train(cfg: Config):
+    """Train for two iterations and validate, by what `tools/train.py` calls."""
+    for name in ('train', 'val'):
+        loader = cfg[f'{name}_dataloader']
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+        loader.dataset.indices = 4
+    cfg.train_cfg.max_epochs = 1
+    cfg.val_interval = 1
+    cfg.setdefault('default_hooks', {}).update(checkpoint=None)
+    cfg.experiment_name = cfg.work_dir
+    fit_to_device(cfg)
+    runner = build_runner(cfg)
     before = {key: value.clone() for key, value in runner.model.state_dict().items()}
     runner.train()
+    assert runner.iter == 2
     assert any(not torch.equal(value, before[key]) for key, value in runner.model.state_dict().items())
     return runner
 
 
-def loader(dataset: dict, shuffle: bool) -> dict:
-    return dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=shuffle), dataset=dataset)
+def test_the_page_names_its_files():
+    assert set(snippets()) == {
+        'sam2_upernet.py', 'my_parts.py', 'toy.py', 'averaging.py', 'siglip_lora.py', 'pseudo.py',
+    }  # fmt: skip
+    assert PAGE.count('```python') == 1 + sum(len(re.findall(rf'`{name}`[^`]*?:\n\n```', PAGE)) for name in snippets())
 
 
-@pytest.fixture(scope='module')
-def scenes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('mixing') / 'data'
-    build_demo_dataset(folder, dict(train=2, val=1, test=1), size=96, no_target_share=0)
-    return folder
+@pytest.mark.parametrize('head', ['UPerHead', 'FCNHead'])
+def test_sam2_hiera_under_mmsegs_heads_on_an_mmseg_data_set(inside, head):
+    tiny = {
+        'model.data_preprocessor.size': (SIZE, SIZE),
+        'model.backbone': dict(arch=dict(TINY_HIERA, _delete_=True), out_channels=32, init_cfg=None),
+        'model.decode_head': dict(channels=16, num_classes=3, norm_cfg=dict(type='BN')),
+    }
+    if head == 'UPerHead':
+        tiny |= {'model.decode_head.in_channels': [32] * 3, 'model.decode_head.pool_scales': (1, 2)}
+    else:
+        tiny |= {
+            'model.decode_head.type': 'FCNHead',
+            'model.decode_head.in_channels': 32,
+            'model.decode_head.in_index': 2,
+        }
+    train(load('sam2_upernet.py', tiny))
 
 
-def referring_data(folder) -> dict:
-    """Our data sets, transforms and metric, for any referring model."""
-    loaders = {}
-    for split in ('train', 'val'):
-        pipeline = [
-            dict(type='LoadRGBImage'),
-            dict(type='LoadReferringMask'),
-            dict(type='ResizeTwoViews', size=SIZE, union_size=UNION_SIZE, resize_mask=split == 'train'),
-            dict(
-                type='TokenizeExpression',
-                tokenizer=dict(type='RefSegTokenizer', path=f'{folder}/tokenizer', num_pieces=165),
-            ),
-            dict(type='PackRefSegInputs'),
-        ]
-        dataset = dict(type='RRSISDDataset', data_root=str(folder), split=split, pipeline=pipeline)
-        loaders[f'{split}_dataloader'] = loader(dataset, split == 'train')
-    return dict(loaders, val_evaluator=dict(type='RRSISMetric', protocol='native'))
+@pytest.mark.parametrize('config', ['toy.py', 'averaging.py', 'pseudo.py'])
+def test_parts_of_ones_own_beside_ours(inside, config):
+    runner = train(load(config))
+    kinds = {type(module).__module__ for module in runner.model.modules()}
+    assert PARTS in kinds
 
 
-@pytest.mark.parametrize(
-    'head',
-    [
-        dict(type='FCNHead', in_channels=32, in_index=2, channels=16, num_convs=1),
-        dict(
-            type='UPerHead', in_channels=[32] * 3, in_index=[0, 1, 2], channels=16, pool_scales=(1, 2),
-        ),
-    ],
-)  # fmt: skip
-def test_sam2_hiera_under_mmsegs_heads_on_an_mmseg_data_set(tmp_path, head):
-    rng = np.random.default_rng(0)
-    for folder in ('images', 'masks'):
-        (tmp_path / folder).mkdir()
-    for i in range(4):
-        Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / f'images/{i}.jpg')
-        Image.fromarray(rng.integers(0, 3, (64, 64), dtype=np.uint8)).save(tmp_path / f'masks/{i}.png')
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
-    dataset = dict(
-        type='BaseSegDataset', data_root=str(tmp_path), data_prefix=dict(img_path='images', seg_map_path='masks'),
-        metainfo=dict(classes=('a', 'b', 'c')), pipeline=pipeline,
-    )  # fmt: skip
-    model = dict(
-        type='EncoderDecoder',
-        data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 64)),
-        backbone=dict(type='SAM2Hiera', arch=TINY_HIERA, out_channels=32),
-        decode_head=dict(
-            head, num_classes=3, norm_cfg=dict(type='BN'), loss_decode=dict(type='CrossEntropyLoss', loss_weight=1.0)
-        ),
-        train_cfg=dict(),
-        test_cfg=dict(mode='whole'),
-    )
-    train(
-        tmp_path, head['type'], model=model, train_dataloader=loader(dataset, True),
-        val_dataloader=loader(dataset, False), val_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']),
-    )  # fmt: skip
+@pytest.mark.parametrize('kind', ['siglip', 'clip'])
+def test_rs2sam2_with_clip_and_siglip(inside, kind):
+    pytest.importorskip('peft')
+    folder = inside / 'pretrained' / kind
+    oracle = make_hf_folder(kind, folder)
+    tokenizer = HFTokenizer(folder)
+    cfg = load('siglip_lora.py')
+    cfg.model = shrink(cfg.model)
+    cfg.model.union_encoder.towers = str(folder)
+    cfg.model.data_preprocessor.update(vocab_size=tokenizer.vocab_size, max_text_length=tokenizer.max_length)
+    for name in ('train', 'val'):
+        dataset = cfg[f'{name}_dataloader'].dataset
+        dataset.update(data_root='data/demo', metainfo=dict(split_counts={}))
+        for step in dataset.pipeline:
+            if step.type == 'ResizeTwoViews':
+                step.update(size=SIZE, union_size=UNION_SIZE)
+            if step.type == 'TokenizeExpression':
+                step.update(max_length=tokenizer.max_length)
+                step.tokenizer.update(path=str(folder), vocab_size=tokenizer.vocab_size, pad_id=tokenizer.pad_id)
+    cfg.val_evaluator = dict(type='RRSISMetric', protocol='native')
+    runner = train(cfg)
+    # The folder's weights are where they were: low-rank updates and the fusion learn.
+    name = 'encoder.layers.1.mlp.fc1.weight'
+    state = runner.model.union_encoder.state_dict()
+    assert torch.equal(state[f'towers.text.{name}'], oracle.text_model.state_dict()[name])
+    assert any('.lora_B.' in key and value.any() for key, value in state.items())
 
 
-@MODELS.register_module()
-class ToyReferringSegmentor(BaseSegmentor):
-    """A bag of words that scales the channels of one of mmseg's backbones."""
+def test_another_default_scope_names_ours():
+    from mmengine.registry import MODELS as ROOT_MODELS
 
-    def __init__(self, backbone, data_preprocessor, channels=64):
-        super().__init__(data_preprocessor=data_preprocessor)
-        self.backbone = MODELS.build(backbone)
-        self.words = nn.EmbeddingBag(200, channels)
-        self.score = nn.Conv2d(channels, 1, 1)
-
-    def extract_feat(self, inputs):
-        return self.backbone(inputs.image)[-1]
-
-    def encode_decode(self, inputs, batch_data_samples=None):
-        return self.score(self.extract_feat(inputs) * self.words(inputs.token_ids)[..., None, None])
-
-    def loss(self, inputs, data_samples):
-        target = torch.stack([sample.gt_sem_seg.data for sample in data_samples]).float()
-        logits = F.interpolate(self.encode_decode(inputs), target.shape[-2:])
-        return dict(loss=F.binary_cross_entropy_with_logits(logits, target))
-
-    def predict(self, inputs, data_samples):
-        for sample, logits in zip(data_samples, self.encode_decode(inputs), strict=True):
-            sample.seg_logits = PixelData(data=logits)
-        return data_samples
-
-    def _forward(self, inputs, data_samples=None):
-        return self.encode_decode(inputs)
+    config = Config(dict(type='mmseg.MaskPromptGenerator', dim=32))
+    assert type(ROOT_MODELS.build(config)) is MODELS.get('MaskPromptGenerator')
 
 
-def test_mmsegs_backbone_with_our_data_and_metric(tmp_path, scenes):
-    model = dict(
-        type='ToyReferringSegmentor',
-        data_preprocessor=dict(type='RefSegDataPreProcessor'),
-        backbone=dict(type='ResNet', depth=18, base_channels=8, out_indices=(3,), strides=(1, 2, 1, 1)),
-    )
-    train(tmp_path, 'toy', model=model, **referring_data(scenes))
-
-
-@MODELS.register_module()
-class AveragingUnionEncoder(nn.Module):
-    """Another union encoder: patches by a convolution, the text's mean as the CLS token."""
-
-    def __init__(self, dim=32):
-        super().__init__()
-        self.dim = dim
-        self.patches = nn.Conv2d(3, dim, 8, 8)
-        self.words = nn.Embedding(200, dim)
-
-    def freeze_text_output(self):
-        raise AssertionError('the text is read in this test')
-
-    def forward(self, image, token_ids, text_mask):
-        from rs2sam2.structures import UnionFeatures
-
-        text = self.words(token_ids) * text_mask.unsqueeze(-1)
-        cls = text.sum(1, keepdim=True) / text_mask.sum(1)[:, None, None]
-        return UnionFeatures(cls, self.patches(image).flatten(2).transpose(1, 2) + cls, text)
-
-
-def test_rs2sam2_with_another_union_encoder(tmp_path, scenes):
-    cfg = tiny_model_config('configs/rs2sam2_rrsisd.py')
-    cfg['union_encoder'] = dict(type='AveragingUnionEncoder', dim=TINY_BEIT3['dim'])
-    cfg['data_preprocessor'] = dict(type='RefSegDataPreProcessor')
-    train(tmp_path, 'other', model=cfg, **referring_data(scenes))
-
-
-@MODELS.register_module()
-class PseudoMaskSegmentor(ToyReferringSegmentor):
-    """The mask prompt generator alone: its pseudo-mask is the prediction."""
-
-    def __init__(self, backbone, generator, data_preprocessor):
-        super().__init__(backbone, data_preprocessor)
-        self.generator = MODELS.build(generator)
-
-    def encode_decode(self, inputs, batch_data_samples=None):
-        feature = self.extract_feat(inputs)
-        cls = self.words(inputs.token_ids).unsqueeze(1)
-        return self.generator(cls, feature.flatten(2).transpose(1, 2)).logit(eps=1e-4)
-
-
-def test_mask_prompt_generator_alone(tmp_path, scenes):
-    model = dict(
-        type='PseudoMaskSegmentor',
-        data_preprocessor=dict(type='RefSegDataPreProcessor'),
-        backbone=dict(type='ResNet', depth=18, base_channels=8, out_indices=(3,), strides=(1, 2, 1, 1)),
-        generator=dict(type='MaskPromptGenerator', dim=64),
-    )
-    train(tmp_path, 'pseudo', model=model, **referring_data(scenes))
-
-
-def tiny_model_config(config: str) -> dict:
-    """The model section of a shipped config at tiny size."""
-    from tiny import shrink
-
-    return shrink(Config.fromfile(ROOT / config).model).to_dict()
+@pytest.mark.slow
+@pytest.mark.ci
+def test_the_tools_that_travel_train_a_config_of_another_project(inside):
+    lines = re.search(r'```bash\n(tools=.*?)```', PAGE, re.DOTALL)[1]
+    options = 'train_cfg.max_epochs=1 train_dataloader.dataset.indices=6 val_dataloader.dataset.indices=6'
+    script = lines.replace('python', sys.executable).strip() + f' --cfg-options {options}'
+    done = subprocess.run(['bash', '-ec', script], cwd=inside, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert list((inside / 'work_dirs/toy').glob('best_*.pth'))
