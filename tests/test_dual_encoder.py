@@ -256,6 +256,8 @@ def test_tokenizer_gives_the_models_own_ids(kind, tmp_path):
     assert (tokenizer.pad_id, tokenizer.max_length) == (oracle.pad_token_id, 30)
     assert tokenizer.vocab_size == len(oracle)
     assert tokenizer.unk_id == (None if kind == 'clip' else oracle.unk_token_id)
+    pieces = tokenizer.pieces(tokenizer('red ship'))
+    assert ({'red</w>', 'ship</w>'} if kind == 'clip' else {'▁red', '▁ship'}) < set(pieces)
     again = pickle.loads(pickle.dumps(tokenizer))
     assert again('red ship') == tokenizer('red ship')
     steps = TRANSFORMS.build(dict(type='TokenizeExpression', tokenizer=tokenizer, max_length=5))

@@ -1,6 +1,7 @@
 """Any tokenizer of transformers from a local folder, such as CLIP's (byte-level BPE) or SigLIP's (SentencePiece)."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from rs2sam2.errors import TokenizerError
@@ -78,6 +79,10 @@ class HFTokenizer:
             token = tokenizer.convert_ids_to_tokens(min(control))
             raise TokenizerError(f'the expression {text!r} holds the control token {token}: leave it out')
         return tokenizer(text, verbose=False)['input_ids']
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """The pieces of token ids: what the model reads of a text."""
+        return self._loaded().convert_ids_to_tokens([int(one) for one in ids])
 
     def _loaded(self):
         if self._tokenizer is None:
