@@ -226,6 +226,7 @@ TRAINING = {
     'train_cfg.val_interval': 1,
     'train_dataloader.batch_size': 1,
     'train_dataloader.dataset.indices': 4,
+    'val_dataloader.dataset.indices': 3,
     'optim_wrapper.optimizer.eps': 1e-4,
     'optim_wrapper.optimizer.fused': True,
 }
