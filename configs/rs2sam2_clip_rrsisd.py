@@ -39,8 +39,9 @@ model = dict(
     ),
 )
 tokenizer = dict(type='HFTokenizer', path='pretrained/clip-vit-base-patch16', vocab_size=49408, pad_id=49407)
-tokenize = dict(type='TokenizeExpression', tokenizer=tokenizer, max_length=77)
-train_pipeline = [tokenize if step['type'] == 'TokenizeExpression' else step for step in _base_.train_pipeline]
+tokenize = dict(type='TokenizeExpression', tokenizer=tokenizer)
+cut = dict(tokenize, max_length=77)
+train_pipeline = [cut if step['type'] == 'TokenizeExpression' else step for step in _base_.train_pipeline]
 test_pipeline = [tokenize if step['type'] == 'TokenizeExpression' else step for step in _base_.test_pipeline]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))

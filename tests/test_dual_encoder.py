@@ -4,16 +4,20 @@ import json
 import pickle
 import runpy
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS, TRANSFORMS
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel
 
 from conftest import ROOT
 from hf_folders import make_hf_folder, make_tokenizer
 from rs2sam2 import RS2SAM2Inferencer
+from rs2sam2.conversion import ADAPTERS, to_ours
+from rs2sam2.conversion.targets import config_specs, module_specs
 from rs2sam2.datasets.check import check_datasets
 from rs2sam2.datasets.jsonl import JSONLRefSegDataset
 from rs2sam2.errors import CheckpointError, ConfigError, TokenizerError
@@ -104,7 +108,9 @@ def test_padding_and_the_rest_of_the_batch_change_nothing(kind, folders):
                 torch.testing.assert_close(other.cls[i], alone.cls[0], rtol=1e-5, atol=1e-5)
                 torch.testing.assert_close(other.patches[i], alone.patches[0], rtol=1e-5, atol=1e-5)
                 torch.testing.assert_close(other.text[i, :length], alone.text[0], rtol=1e-5, atol=1e-5)
-        backwards = encoder(image.flip(0), ids.flip(0), mask.flip(0))
+        # In training the blocks take another path than in inference.
+        torch.testing.assert_close(encoder.train()(image, ids, mask).cls, together.cls, rtol=1e-5, atol=1e-5)
+        backwards = encoder.eval()(image.flip(0), ids.flip(0), mask.flip(0))
         torch.testing.assert_close(backwards.cls.flip(0), together.cls, rtol=1e-5, atol=1e-5)
 
 
@@ -136,6 +142,35 @@ def test_half_precision_folders_load_into_fp32(kind, precision, folders, tmp_pat
     weight = 'encoder.layers.1.mlp.fc1.weight'
     expected = oracle.text_model.get_parameter(weight).to(precision).float()
     assert torch.equal(encoder.towers['text'].get_parameter(weight), expected)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'published', 'dropped'),
+    # transformers' defaults are the published base models; CLIP's has patches of 32.
+    [('clip', dict(vision_config=dict(patch_size=16)), 3), ('siglip', dict(), 2)],
+)
+def test_shipped_configs_have_the_published_sizes(kind, published, dropped):
+    with torch.device('meta'):
+        oracle = AutoModel.from_config(AutoConfig.for_model(kind, **published))
+    file = SimpleNamespace(path=kind, specs=module_specs(oracle))
+    specs = config_specs(ADAPTERS[kind], Config.fromfile(ROOT / f'configs/rs2sam2_{kind}_rrsisd.py').model)
+    plan = to_ours(ADAPTERS[kind], file, specs)
+    assert len(plan.mapped) == len(oracle.state_dict()) - dropped == len(specs) - len(plan.new)
+    assert all(name.startswith('union_encoder.fusion.') for name in plan.new)
+
+
+def test_keys_of_older_config_files(folders, tmp_path):
+    folder, _ = folders['clip']
+    values = json.loads((folder / 'config.json').read_text())
+    older = dict(torch_dtype='float32', bad_words_ids=None, num_beams=1, torchscript=False, _commit_hash=None)
+    for section in ('text_config', 'vision_config'):
+        values[section] = {**values[section], **older, '_name_or_path': ''}
+        values[f'{section}_dict'] = None
+    (tmp_path / 'config.json').write_text(json.dumps({**values, **older, 'logit_scale_init_value': 2.6592}))
+    (tmp_path / 'model.safetensors').write_bytes((folder / 'model.safetensors').read_bytes())
+    batch = batch_of(folder)
+    with torch.no_grad():
+        assert torch.equal(loaded_encoder(tmp_path)(*batch).cls, loaded_encoder(folder)(*batch).cls)
 
 
 @pytest.mark.parametrize('kind', KINDS)
