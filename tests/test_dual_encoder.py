@@ -43,7 +43,7 @@ def folders(tmp_path_factory):
 
 def encoder_of(towers, seed: int = 0, **options) -> DualUnionEncoder:
     torch.manual_seed(seed)
-    return MODELS.build(dict(type='DualUnionEncoder', towers=towers, **TINY, **options))
+    return MODELS.build({**TINY, 'type': 'DualUnionEncoder', 'towers': towers, **options})
 
 
 def loaded_encoder(folder, **options) -> DualUnionEncoder:
@@ -272,7 +272,12 @@ def test_a_damaged_config_json(content, tmp_path):
 
 
 def test_options_are_checked():
-    for options, says in ((dict(fusion_depth=0), 'fusion_depth=0'), (dict(train='some'), "got 'some'")):
+    for options, says in (
+        (dict(fusion_depth=0), 'fusion_depth=0'),
+        (dict(train='some'), "got 'some'"),
+        (dict(num_heads=5), 'dim=32 is no multiple of num_heads=5'),
+        (dict(pad_id=50), "pad_id=50 is none of the towers' 50 ids"),
+    ):
         with pytest.raises(ConfigError, match=says):
             encoder_of(tiny_towers('clip'), **options)
     encoder = encoder_of(tiny_towers('siglip'))

@@ -114,6 +114,8 @@ class DualUnionEncoder(BaseModule):
             raise ConfigError(f'fusion_depth={fusion_depth}: without a block the CLS token and the patches see no text')
         if train not in ('full', 'lora', 'frozen'):
             raise ConfigError(f"train must be 'full', 'lora' or 'frozen', got {train!r}")
+        if dim % num_heads:
+            raise ConfigError(f'dim={dim} is no multiple of num_heads={num_heads}')
         config = _towers_config(towers)
         if isinstance(towers, str) and init_cfg is None:
             init_cfg = dict(type='OfficialWeights', source=config.model_type, checkpoint=towers)
@@ -124,6 +126,8 @@ class DualUnionEncoder(BaseModule):
         self.num_patches = (vision.image_size // vision.patch_size) ** 2
         self.max_text_length = text.max_position_embeddings
         self.pad_id = text.pad_token_id if pad_id is None else pad_id
+        if self.pad_id not in range(text.vocab_size):
+            raise ConfigError(f"pad_id={self.pad_id} is none of the towers' {text.vocab_size} ids: set the tokenizer's")
         self.reads_padding = config.model_type == 'siglip'
         # In a ModuleDict, because mmengine calls `init_weights` of direct children, and transformers' models have one.
         self.towers = nn.ModuleDict(_build_towers(config, towers))
