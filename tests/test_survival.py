@@ -310,7 +310,8 @@ def test_nan_stops_all_processes_with_the_samples(site, forks, kind):
 @pytest.mark.parametrize(('number', 'words'), [(signal.SIGKILL, 'memory'), (signal.SIGBUS, 'shared memory')])
 def test_a_dead_worker_is_named(site, forks, number, words):
     training = Training(site, forks, f'worker{int(number)}', 'train_dataloader.num_workers=1')
-    log = training.run(expect=2, WORKER_SIGNAL=int(number))
+    log = training.run(expect=2, resume=True, WORKER_SIGNAL=int(number))
+    assert 'nothing to resume in' in log
     (line,) = re.findall(r'error: .*', log)
     assert re.match(r'error: rank 0: data loader worker \d+ was lost \(killed by signal: ', line), line
     assert words in line

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rs2sam2.conversion.loading import adapter_of, plan_loading
 from rs2sam2.engine.checkpoint import load_pickle, open_state_dict, save_checkpoint
 from rs2sam2.engine.optim_groups import refuse_other_state
-from rs2sam2.engine.randomness import rng_state
+from rs2sam2.engine.randomness import rng_state, set_rng_state
 from rs2sam2.engine.sharding import FullyShardedModel, fill, share_optimizer_state, whole_state_dict
 from rs2sam2.engine.train_loop import ResumableTrainLoop
 from rs2sam2.engine.work_dir import latest_checkpoint, mark_start, remove_unfinished, started_at
@@ -262,6 +262,8 @@ class StrictRunner(Runner):
                 f'{filename} stands in the middle of an epoch: set train_cfg.type=ResumableTrainLoop, or resume from '
                 'an epoch_*.pth'
             )
+        elif len(checkpoint.get('rng', ())) == self.world_size:
+            set_rng_state(checkpoint['rng'][self.rank])
         self._has_loaded = True
         self.logger.info(f'resumed {filename}: epoch {loop.epoch}, iteration {loop.iter}')
 
