@@ -16,7 +16,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from rs2sam2.errors import ConfigError
@@ -91,7 +91,10 @@ class FullyShardedModel(nn.Module):
 @torch.no_grad()
 def fill(own: Tensor, whole: Tensor) -> None:
     """Copy a whole tensor into one of a model's; of a sharded one each process copies its part."""
-    own.copy_(_part(whole, own) if isinstance(own, DTensor) else whole)
+    if isinstance(own, DTensor):
+        own.to_local().copy_(_rows(whole, own))
+    else:
+        own.copy_(whole)
 
 
 def whole_state_dict(module: nn.Module) -> dict[str, Tensor]:
@@ -113,9 +116,17 @@ def share_optimizer_state(optimizer: Optimizer) -> None:
     optimizer.register_load_state_dict_pre_hook(_shard_optimizer)
 
 
-def _part(whole: Tensor, own: DTensor) -> DTensor:
-    # Without a source rank nothing is sent: every process has the whole tensor and takes its part.
-    return distribute_tensor(whole, own.device_mesh, own.placements, src_data_rank=None)
+def _rows(whole: Tensor, own: DTensor) -> Tensor:
+    """This process's rows of a whole tensor; `fully_shard` divides rows as `Tensor.chunk` does."""
+    parts, rank = whole.chunk(own.device_mesh.size()), own.device_mesh.get_local_rank()
+    return parts[rank] if rank < len(parts) else whole[:0]
+
+
+def _divide(whole: Tensor, like: DTensor) -> DTensor:
+    rows = _rows(whole, like).to(like.device, copy=True)
+    return DTensor.from_local(
+        rows, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
+    )
 
 
 def _gather(tensors: dict[str, Any]) -> dict[str, Any]:
@@ -139,7 +150,7 @@ def _shard_optimizer(optimizer: Optimizer, state_dict: dict) -> dict:
     # A state of the parameter's shape is divided like it; a count of steps is not.
     states = {
         index: {
-            key: _part(value, parameter) if isinstance(value, Tensor) and value.dim() else value
+            key: _divide(value, parameter) if isinstance(value, Tensor) and value.dim() else value
             for key, value in state_dict['state'].get(index, {}).items()
         }
         for index, parameter in zip(saved, own, strict=True)
