@@ -106,13 +106,16 @@ class Training:
 
     def run(self, expect: int = 0, **options: object) -> str:
         """Start and wait; returns what this start logged."""
-        before = self.log.stat().st_size if self.log.exists() else 0
+        before = len(self.new_log())
         started = self.start(**options)
         for process in started:
             process.join(300)
-        log = self.log.read_text()[before:]
+        log = self.new_log(before)
         assert [process.exitcode for process in started] == [expect] * self.processes, log[-3000:]
         return log
+
+    def new_log(self, before: int = 0) -> str:
+        return self.log.read_text()[before:] if self.log.exists() else ''
 
     def content(self, name: str = 'epoch_2.pth') -> dict:
         return load_pickle(self.work_dir / name)
@@ -236,20 +239,21 @@ def kill_loop(training: Training, reference: dict, kills: int, seed: int) -> lis
     last = f'epoch_{reference["meta"]["epoch"]}.pth'
     while len(story) < kills:
         kind = ('while writing', 'at a call', 'at a time')[len(story) % 3]
-        environment = dict(DIE_AT_CALL=draw.randint(1, 40)) if kind == 'at a call' else {}
-        before = training.log.stat().st_size if training.log.exists() else 0
+        environment = dict(DIE_AT_CALL=draw.randint(1, 100)) if kind == 'at a call' else {}
+        before = len(training.new_log())
         (process,) = training.start(resume=True, **environment)
-        begin, skip = time.monotonic(), draw.randint(0, 2)
-        wait = draw.uniform(0.5, 12)
+        begin, wait, files, written = None, draw.uniform(0, 8), draw.randint(1, 5), set()
         while process.exitcode is None:
-            writing = list(training.work_dir.glob('.*.pth.*')) if kind == 'while writing' else []
-            if writing and (skip := skip - 1) < 0:
+            written |= {path.name for path in training.work_dir.glob('.*.pth.*.tmp')}
+            if kind == 'while writing' and len(written) >= files:
                 time.sleep(draw.uniform(0, 0.02))
                 process.kill()
-            if kind == 'at a time' and time.monotonic() - begin > wait:
+            if kind == 'at a time' and begin is None and 'Checkpoints will' in training.new_log(before):
+                begin = time.monotonic()
+            if begin is not None and time.monotonic() - begin > wait:
                 process.kill()
-            process.join(0.001)
-        log = training.log.read_text()[before:]
+            process.join(0.002)
+        log = training.new_log(before)
         assert process.exitcode in (-signal.SIGKILL, 0), log[-3000:]
         # It went on from the last finished checkpoint.
         resumed = re.search(r'resumed .*: epoch \d+, iteration (\d+)', log)
@@ -258,7 +262,9 @@ def kill_loop(training: Training, reference: dict, kills: int, seed: int) -> lis
         assert now >= done
         found = latest_checkpoint(training.work_dir)
         assert (0 if found is None else load_pickle(found)['meta']['iter']) == now
-        saved = re.findall(r'Epoch\(train\).*?\[ *(\d+)\]\[ *(\d+)/', log)
+        # A checkpoint comes every two iterations, and no iteration runs while one is written.
+        lost = done + log.count('Epoch(train)') - now
+        assert lost <= 2
         found_best = list(training.work_dir.glob('best_*.pth'))
         assert found_best or not best, 'the best checkpoint is gone'
         best = bool(found_best)
@@ -268,14 +274,13 @@ def kill_loop(training: Training, reference: dict, kills: int, seed: int) -> lis
             for path in training.work_dir.glob('*.pth'):
                 path.unlink()
             (training.work_dir / 'last_checkpoint').unlink()
-            now, best = 0, False
-            done = now
+            done, best = 0, False
             continue
-        story.append(f'{kind}: iteration {done} -> {now}, {len(saved)} iterations logged')
+        story.append(f'{kind}: iteration {done} -> {now}, {lost} lost')
         done = now
     training.run(resume=True)
     assert_same_training(training.content(last), reference)
-    names = sorted(path.name for path in training.work_dir.iterdir() if path.is_file() and 'pth' in path.name)
+    names = sorted(path.name for path in training.work_dir.iterdir() if re.search(r'\.pth|\.tmp', path.name))
     epoch = reference['meta']['epoch']
     assert names == [f'best_test_score_{last}', f'epoch_{epoch - 1}.pth', last]
     return story

@@ -52,8 +52,9 @@ def test_start_and_what_is_left_over(tmp_path):
     mark_start(tmp_path)
     assert started_at(tmp_path) > 0
     put(tmp_path, '.epoch_4.pth.17.tmp', 5)
+    put(tmp_path, '.last_checkpoint.17.tmp', 5)
     kept = put(tmp_path, 'epoch_3.pth', 5)
-    assert remove_unfinished(tmp_path) == ['.epoch_4.pth.17.tmp']
+    assert remove_unfinished(tmp_path) == ['.epoch_4.pth.17.tmp', '.last_checkpoint.17.tmp']
     assert kept.exists()
 
 

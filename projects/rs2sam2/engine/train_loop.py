@@ -93,6 +93,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         """Train; after a stop between an epoch's checkpoint and the end of its validation, validate first."""
         self.runner.call_hook('before_train')
         if self._resumed and self._batch == 0 and self.runner.message_hub.get_info('epoch_validated') != self._epoch:
+            if self._rng is not None:
+                set_rng_state(self._rng)
             self._validate()
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
@@ -108,10 +110,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.runner.optim_wrapper.initialize_count_status(self.runner.model, self._batch, len(self.dataloader))
         iterator = iter(self.dataloader)
         # After the loader's start, which draws from the random state itself.
-        if self._rng is None:
-            seed_process(self.runner.seed, self._epoch, get_rank())
-        else:
+        if self._batch and self._rng is not None:
             set_rng_state(self._rng)
+        else:
+            seed_process(self.runner.seed, self._epoch, get_rank())
         for index, data in enumerate(iterator, start=self._batch):
             self.run_iter(index, data)
         self._batch, self._rng = 0, None
@@ -145,7 +147,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 'samples is kept, but the result is not that of an uninterrupted run; check the learning rate '
                 '(--auto-scale-lr, optim_wrapper.accumulative_counts) and schedules that count iterations'
             )
-        elif self._batch and len(rng) == get_world_size():
+        elif len(rng) == get_world_size():
             self._rng = rng[get_rank()]
 
     def _samples(self) -> int:
