@@ -163,7 +163,9 @@ def bad(site: Path, change, monkeypatch, capfd) -> str:
     text = (site / 'config.py').read_text().replace(f'{site}/data', f'{copy}/data')
     (copy / 'config.py').write_text(change(copy, text) or text)
     monkeypatch.chdir(copy)
-    monkeypatch.setattr(sys, 'argv', ['train.py', 'config.py', '--work-dir', 'out'])
+    # Runs of the same second and name would share mmengine's visualizer.
+    name = f'experiment_name={change.__name__}'
+    monkeypatch.setattr(sys, 'argv', ['train.py', 'config.py', '--work-dir', 'out', '--cfg-options', name])
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
     assert stopped.value.code == 2

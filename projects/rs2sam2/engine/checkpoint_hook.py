@@ -45,6 +45,8 @@ class DurableCheckpointHook(CheckpointHook):
         """Find out what there is, and remove what a killed run had no time to remove."""
         super().before_train(runner)
         self.file_backend = _RemovesLater()
+        # Else a best checkpoint of the validation that a resumed run begins with would not be noted in the last one.
+        self.last_ckpt = runner.message_hub.get_info('last_ckpt')
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
