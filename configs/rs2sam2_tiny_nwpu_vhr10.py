@@ -4,22 +4,11 @@ _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/rs2sam2_tiny.py',
     '_base_/datasets/nwpu_vhr10.py',
-    '_base_/schedules/adamw_bf16.py',
+    '_base_/schedules/adamw_scratch.py',
 ]
 model = dict(
     data_preprocessor=dict(vocab_size=64010),
     union_encoder=dict(image_size=96, vocab_size=64010),
     decode_head=dict(image_size=192),
 )
-optim_wrapper = dict(
-    _delete_=True,
-    type='OptimWrapper',
-    constructor='RefSegOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=1.5e-3, weight_decay=1e-2),
-    clip_grad=dict(max_norm=5.0),
-)
 train_cfg = dict(max_epochs=15, val_interval=3)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, end=60, by_epoch=False),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, convert_to_iter_based=True),
-]
