@@ -31,8 +31,8 @@ from rs2sam2.engine.checkpoint_hook import DurableCheckpointHook
 from rs2sam2.engine.nonfinite_hook import StopAtNonfiniteHook
 from rs2sam2.engine.optim_groups import RefSegOptimWrapperConstructor
 from rs2sam2.engine.runner import StrictRunner
-from rs2sam2.engine.train_loop import ResumableTrainLoop
 from rs2sam2.engine.sharding import FullyShardedModel
+from rs2sam2.engine.train_loop import ResumableTrainLoop
 from rs2sam2.evaluation.generalized_metric import GeneralizedRRSISMetric
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
 from rs2sam2.models.beit3 import BEiT3UnionEncoder

@@ -1,4 +1,4 @@
-# Training a small model without pretrained weights: one learning rate, warm-up, cosine, clipping; 2 processes x batch 6.
+# A small model from scratch: one learning rate, warm-up, cosine, clipping; 2 processes x batch 6.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='RefSegOptimWrapperConstructor',
