@@ -183,14 +183,14 @@ def test_two_processes_and_accumulated_gradients_resume_bitwise(site, forks):
         Training(site, forks, f'{name}2', *options, processes=2, flags=('--auto-scale-lr',))
         for name in ('whole', 'torn')
     ]
-    assert 'learning rates times 0.5: an update sees 4 samples, the config is for 8' in trainings[0].run()
+    assert 'learning rates times 0.333333: an update sees 4 samples, the config is for 12' in trainings[0].run()
     trainings[1].run(expect=-signal.SIGKILL, DIE_AFTER=5)
     assert latest_checkpoint(trainings[1].work_dir).name == 'resume_iter_4.pth'
     trainings[1].run(resume=True)
     contents = [training.content() for training in trainings]
     assert len(contents[0]['rng']) == 2
     assert contents[0]['position']['batches'] % 2
-    assert contents[0]['optimizer']['param_groups'][0]['initial_lr'] == 1.5e-3 / 2
+    assert contents[0]['optimizer']['param_groups'][0]['initial_lr'] == pytest.approx(1.5e-3 * 4 / 12)
     assert_same_training(*contents)
 
 

@@ -7,7 +7,8 @@ config=${1:?$usage} gpus=${2:?$usage}
 shift 2
 files=("$config")
 
-# Not torchrun's static rendezvous: after a restart its store still has the addresses of the dead processes.
+# Every start gets a store of its own: in one that is kept, restarted processes find the addresses of the dead ones.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 exec python -m torch.distributed.run \
   --rdzv-backend=c10d --rdzv-endpoint="${MASTER_ADDR:-127.0.0.1}:${PORT:-29500}" --rdzv-id="${RUN_ID:-rs2sam2}" \
   --nnodes="${NNODES:-1}" --nproc-per-node="$gpus" --max-restarts="${MAX_RESTARTS:-0}" \
