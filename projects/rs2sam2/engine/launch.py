@@ -52,9 +52,15 @@ def one_line_errors() -> Iterator[None]:
             line = line.removeprefix(kind)
         if not isinstance(error, TrainingError) or get_rank() == 0:
             print(f'error: {line}', file=sys.stderr)
-        if dist.is_available() and dist.is_initialized():
-            dist.destroy_process_group()
+        _leave_process_group()
         sys.exit(EXIT_BAD_INPUT)
+    # Left to the end of the interpreter, a thread of gloo may still be at work, which aborts the process.
+    _leave_process_group()
+
+
+def _leave_process_group() -> None:
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _worker_death(error: RuntimeError) -> DataError | None:
