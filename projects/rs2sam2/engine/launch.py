@@ -54,7 +54,7 @@ def one_line_errors() -> Iterator[None]:
             print(f'error: {line}', file=sys.stderr)
         _leave_process_group()
         sys.exit(EXIT_BAD_INPUT)
-    # Left to the end of the interpreter, a thread of gloo may still be at work, which aborts the process.
+    # Not left to the end of the interpreter, where threads of the group may still be at work.
     _leave_process_group()
 
 
