@@ -340,7 +340,6 @@ def test_torchrun_restarts_by_itself(site, forks):
         'OMP_NUM_THREADS': '1',
         'MAX_RESTARTS': '1',
         'DIE_AFTER': '3',
-        'PORT': '29511',
     }
     done = subprocess.run(list(map(str, command)), cwd=site, env=environment, capture_output=True, text=True)
     log = done.stdout + done.stderr
