@@ -3,6 +3,6 @@
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/rs2sam2_tiny.py',
-    '_base_/datasets/demo.py',
+    '_base_/datasets/synthetic.py',
     '_base_/schedules/adamw_scratch.py',
 ]

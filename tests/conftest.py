@@ -1,12 +1,10 @@
 """Shared fixtures."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get('RS2SAM2_SHARED', ROOT.parent / 'shared'))
+from helpers.paths import SHARED
 
 
 @pytest.fixture(scope='session')

@@ -11,11 +11,11 @@ import yaml
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS, TRANSFORMS
-
-from conftest import ROOT
-from rs2sam2.models.hiera import SAM2Hiera
-from rs2sam2.models.segmentor import RS2SAM2
 from test_configs import CONFIGS
+
+from helpers.paths import ROOT
+from rs2sam2.models.rs2sam2.hiera import SAM2Hiera
+from rs2sam2.models.rs2sam2.segmentor import RS2SAM2
 
 SOURCES = ('projects', 'configs', 'tools', 'requirements')
 FILES = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'model-index.yml')

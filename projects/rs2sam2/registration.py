@@ -13,7 +13,6 @@ from mmseg.registry import (
     VISUALIZERS,
 )
 
-from rs2sam2.conversion.loading import OfficialWeights
 from rs2sam2.datasets.jsonl import JSONLRefSegDataset
 from rs2sam2.datasets.nwpu_refer import NWPUReferDataset
 from rs2sam2.datasets.refsegrs import RefSegRSDataset
@@ -35,29 +34,24 @@ from rs2sam2.engine.sharding import FullyShardedModel
 from rs2sam2.engine.train_loop import ResumableTrainLoop
 from rs2sam2.evaluation.generalized_metric import GeneralizedRRSISMetric
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
-from rs2sam2.models.beit3 import BEiT3UnionEncoder
-from rs2sam2.models.dual_encoder import DualUnionEncoder
-from rs2sam2.models.fusion import BidirectionalHierarchicalFusion
-from rs2sam2.models.grid_positions import GridPositions
-from rs2sam2.models.hiera import SAM2Hiera
-from rs2sam2.models.losses import (
-    IoUScoreLoss,
-    PresenceLoss,
-    PseudoMaskLoss,
-    ReferringCrossEntropyLoss,
-    ReferringDiceLoss,
-    TextGuidedBoundaryLoss,
-)
-from rs2sam2.models.mask_prompt import MaskPromptGenerator
-from rs2sam2.models.preprocessor import RefSegDataPreProcessor
-from rs2sam2.models.sam2_head import SAM2Head
-from rs2sam2.models.segmentor import RS2SAM2
-from rs2sam2.models.text_gate import TextGate
+from rs2sam2.models.common.grid_positions import GridPositions
+from rs2sam2.models.common.losses import ReferringCrossEntropyLoss, ReferringDiceLoss
+from rs2sam2.models.rs2sam2.beit3 import BEiT3UnionEncoder
+from rs2sam2.models.rs2sam2.dual_encoder import DualUnionEncoder
+from rs2sam2.models.rs2sam2.fusion import BidirectionalHierarchicalFusion
+from rs2sam2.models.rs2sam2.head import SAM2Head
+from rs2sam2.models.rs2sam2.hiera import SAM2Hiera
+from rs2sam2.models.rs2sam2.losses import IoUScoreLoss, PresenceLoss, PseudoMaskLoss, TextGuidedBoundaryLoss
+from rs2sam2.models.rs2sam2.mask_prompt import MaskPromptGenerator
+from rs2sam2.models.rs2sam2.preprocessor import RefSegDataPreProcessor
+from rs2sam2.models.rs2sam2.segmentor import RS2SAM2
+from rs2sam2.models.rs2sam2.text_gate import TextGate
 from rs2sam2.text.hf_tokenizer import HFTokenizer
 from rs2sam2.text.tokenizer import RefSegTokenizer
 from rs2sam2.visualization.curves import CurvesHook
 from rs2sam2.visualization.hook import RefSegVisualizationHook
 from rs2sam2.visualization.visualizer import RefSegVisualizer
+from rs2sam2.weights.loading import OfficialWeights
 
 COMPONENTS = {
     DATASETS: (JSONLRefSegDataset, NWPUReferDataset, RISBenchDataset, RRSISDDataset, RefSegRSDataset),

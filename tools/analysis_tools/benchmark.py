@@ -36,7 +36,7 @@ from rs2sam2.engine.measure import (
     sam2_trunk,
     seconds,
 )
-from rs2sam2.models.fold import fold_for_inference
+from rs2sam2.models.rs2sam2.fold import fold_for_inference
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 OPERATIONS_SHOWN = 10

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.engine.measure import TINY_CONFIG, count_flops, random_batch, random_model, read_config, sam2_trunk
-from rs2sam2.models.fold import fold_for_inference
+from rs2sam2.models.rs2sam2.fold import fold_for_inference
 
 PARTS = ('union_encoder', 'backbone', 'mask_prompt_generator', 'decode_head')
 

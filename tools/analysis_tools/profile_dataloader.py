@@ -27,7 +27,7 @@ from sentencepiece import SentencePieceProcessor
 
 from rs2sam2.engine.launch import load_config, one_line_errors
 from rs2sam2.engine.measure import device_name
-from rs2sam2.scenes.dataset import build_demo_dataset
+from rs2sam2.synthetic.dataset import build_demo_dataset
 
 CORES = 8
 DRAWN_SIZE = 800

@@ -14,10 +14,10 @@ from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
 
-from rs2sam2.conversion import ADAPTERS, Adapter, Conversion, to_official, to_ours
-from rs2sam2.conversion.targets import config_specs, fit_architecture
-from rs2sam2.engine.checkpoint import StateDictFile, TensorSpec, open_state_dict, save_state_dict
 from rs2sam2.engine.launch import load_config, one_line_errors
+from rs2sam2.weights.adapters import ADAPTERS, Adapter, Conversion, to_official, to_ours
+from rs2sam2.weights.files import StateDictFile, TensorSpec, open_state_dict, save_state_dict
+from rs2sam2.weights.targets import config_specs, fit_architecture
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 DEFAULT_CONFIGS = {

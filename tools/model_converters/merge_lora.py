@@ -10,12 +10,12 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from rich.console import Console
 
-from rs2sam2.conversion.adapter import OWN
-from rs2sam2.conversion.loading import load_into
-from rs2sam2.engine.checkpoint import open_state_dict, save_state_dict
 from rs2sam2.engine.launch import load_config, one_line_errors
 from rs2sam2.errors import ConfigError
-from rs2sam2.models.lora import merge_lora
+from rs2sam2.models.common.lora import merge_lora
+from rs2sam2.weights.adapters.adapter import OWN
+from rs2sam2.weights.files import open_state_dict, save_state_dict
+from rs2sam2.weights.loading import load_into
 
 
 def parse_args() -> argparse.Namespace:

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from rs2sam2.cli.pairs import Pair
-from rs2sam2.engine.checkpoint import replace_durably
 from rs2sam2.errors import OutputError
 from rs2sam2.inference.results import SegmentationResult
+from rs2sam2.weights.files import replace_durably
 
 RESULTS = 'results.jsonl'
 RUN = 'run.json'

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rs2sam2.engine.launch import load_config
 from rs2sam2.errors import ConfigError
-from rs2sam2.models.hiera import ARCHITECTURES
+from rs2sam2.models.rs2sam2.hiera import ARCHITECTURES
 from rs2sam2.structures import ReferringBatch, RefSegDataSample
 
 # What `--tiny` measures: the smallest shipped model, its backbone changed to one that the yardstick can be, too.

@@ -14,14 +14,14 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import CheckpointLoader, Runner
 from torch import Tensor, nn
 
-from rs2sam2.conversion.loading import adapter_of, plan_loading
-from rs2sam2.engine.checkpoint import load_pickle, open_state_dict, save_checkpoint
 from rs2sam2.engine.optim_groups import refuse_other_state
 from rs2sam2.engine.randomness import rng_state, set_rng_state
 from rs2sam2.engine.sharding import FullyShardedModel, fill, share_optimizer_state, whole_state_dict
 from rs2sam2.engine.train_loop import ResumableTrainLoop
 from rs2sam2.engine.work_dir import latest_checkpoint, mark_start, remove_unfinished, started_at
 from rs2sam2.errors import CheckpointError, ConfigError
+from rs2sam2.weights.files import load_pickle, open_state_dict, save_checkpoint
+from rs2sam2.weights.loading import adapter_of, plan_loading
 
 TRAINING_STATE = ('meta', 'message_hub')
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from rs2sam2.engine.checkpoint import TEMPORARY_SUFFIX, replace_durably, temporary_name
+from rs2sam2.weights.files import TEMPORARY_SUFFIX, replace_durably, temporary_name
 
 # mmengine's and mmsegmentation's tools read it: the path of the last checkpoint.
 POINTER = 'last_checkpoint'

@@ -6,10 +6,10 @@ from typing import NamedTuple
 from mmengine.config import Config
 from torch import nn
 
-from rs2sam2.conversion.loading import adapter_of, load_into
-from rs2sam2.engine.checkpoint import open_state_dict
 from rs2sam2.engine.launch import load_config
 from rs2sam2.errors import CheckpointError, ConfigError, TokenizerError
+from rs2sam2.weights.files import open_state_dict
+from rs2sam2.weights.loading import adapter_of, load_into
 
 LAST_CHECKPOINT = 'last_checkpoint'
 

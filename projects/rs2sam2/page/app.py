@@ -25,7 +25,7 @@ except ImportError as error:
 from rs2sam2.inference import RS2SAM2Inferencer
 from rs2sam2.inference.images import IMAGE_SUFFIXES, InputImage
 from rs2sam2.page.session import BESIDE_TARGET, BOX_CORNER, ON_TARGET, Session, open_picture
-from rs2sam2.scenes.scene import draw_scene
+from rs2sam2.synthetic.scene import draw_scene
 from rs2sam2.text.grammar import describe_objects
 
 HOST = '127.0.0.1'

@@ -1,0 +1,276 @@
+"""Convert weights between a source's names and ours, strictly: every entry is accounted for, in both directions."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import isqrt, prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rs2sam2.errors import CheckpointError
+from rs2sam2.weights.adapters.names import NameTable
+from rs2sam2.weights.files import StateDictFile, TensorSpec, name_some
+
+# Converting to another dtype copies; what was copied from is unmapped after so many bytes.
+RELEASE_BYTES = 1 << 28
+# Rows of BEiT-3's vision positions before the grid: two unused (fairseq's offset) and CLS.
+POSITION_PREFIX = 3
+LORA, LORA_REASON = '.lora_', 'low-rank update of ours, zero at first'
+IDENTITY = NameTable((('{rest}', '{rest}'),))
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Where weights come from and what becomes of each entry.
+
+    Attributes:
+        source: name in configs and on the command line.
+        title: name for people.
+        published: where the files are published.
+        table: official names and ours.
+        components: our parts that the source fills, each with a dot.
+        whole: whether the source fills a whole segmentor, so that no part of it may stay as it was.
+        dropped: official names that the model has no use for, as (template, reason).
+        new: names of ours that the source lacks, as (template, reason); they keep their initial value.
+        prefixes: what training wrappers put before the names.
+        wrapper: key over the weights in the source's pickles.
+        resized: names of ours that are resized when the resolution differs.
+    """
+
+    source: str
+    title: str
+    published: str
+    table: NameTable
+    components: tuple[str, ...]
+    whole: bool = False
+    dropped: tuple[tuple[str, str], ...] = ()
+    new: tuple[tuple[str, str], ...] = ()
+    prefixes: tuple[str, ...] = ()
+    wrapper: str | None = None
+    resized: tuple[str, ...] = ()
+
+    @cached_property
+    def _reasons_dropped(self) -> NameTable:
+        # A table of (template, reason) pairs translates a name into the reason.
+        return NameTable(self.dropped)
+
+    @cached_property
+    def _reasons_new(self) -> NameTable:
+        return NameTable(self.new)
+
+    def strip(self, name: str) -> str:
+        """The official name without the prefixes of training wrappers."""
+        while prefix := next((prefix for prefix in self.prefixes if name.startswith(prefix)), None):
+            name = name.removeprefix(prefix)
+        return name
+
+    def why_dropped(self, name: str) -> str | None:
+        """Reason why an official entry is dropped; None where it is not."""
+        return self._reasons_dropped.to_ours(name)
+
+    def why_new(self, name: str) -> str | None:
+        """Reason why the source lacks a name of ours; None where it has it."""
+        return LORA_REASON if LORA in name else self._reasons_new.to_ours(name)
+
+    def knows(self, name: str) -> bool:
+        """Whether an official name is mapped or dropped."""
+        name = self.strip(name)
+        return self.table.to_ours(name) is not None or self.why_dropped(name) is not None
+
+    def fills(self, name: str) -> bool:
+        """Whether a name of ours belongs to a part that the source fills."""
+        return self.whole or name.startswith(self.components)
+
+    def converted(self) -> 'Adapter':
+        """The adapter of files that this one converted: names are ours already, the same are new."""
+        return replace(self, table=IDENTITY, dropped=(), prefixes=('module.',))
+
+
+# Checkpoints of our own training.
+OWN = Adapter(
+    source='own', title='own', published='', table=IDENTITY, components=('',), whole=True, prefixes=('module.',)
+)
+
+
+@dataclass
+class Conversion:
+    """What becomes of every entry, decided before any number is read.
+
+    Attributes:
+        adapter: the source.
+        source: the open file.
+        mapped: new name -> name in the file.
+        dropped: name in the file -> reason.
+        new: name of ours -> reason; in the direction to the source, names that it has no place for.
+        resized: names of ours that are resized, with the new shape.
+        dtype: dtype of floating-point results; None keeps each one's.
+    """
+
+    adapter: Adapter
+    source: StateDictFile
+    mapped: dict[str, str]
+    dropped: dict[str, str]
+    new: dict[str, str]
+    resized: dict[str, tuple[int, ...]]
+    dtype: torch.dtype | None = None
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield (new name, tensor).
+
+        Raises:
+            CheckpointError: an entry holds NaN or infinity.
+        """
+        copied = 0
+        for new_name, name in self.mapped.items():
+            tensor = self.source[name]
+            refuse_nonfinite(self.source.path, name, tensor)
+            if new_name in self.resized:
+                tensor = resize_positions(tensor, self.resized[new_name][0])
+            if self.dtype is not None and tensor.is_floating_point() and tensor.dtype != self.dtype:
+                copied += tensor.nbytes
+                tensor = tensor.to(self.dtype)
+            yield new_name, tensor
+            if copied > RELEASE_BYTES:
+                del tensor
+                self.source.release()
+                copied = 0
+
+    def parameters(self) -> int:
+        """How many numbers are mapped."""
+        return sum(prod(self.source.specs[name].shape) for name in self.mapped.values())
+
+
+def to_ours(
+    adapter: Adapter,
+    source: StateDictFile,
+    target: Mapping[str, TensorSpec],
+    part: str = '',
+    dtype: torch.dtype | None = None,
+) -> Conversion:
+    """Plan the conversion of an official file to our names.
+
+    Args:
+        adapter: the source.
+        source: the open file.
+        target: shape and dtype of every name of ours that is to be filled.
+        part: the one component that is to be filled; what belongs to others is dropped. Empty for all.
+        dtype: dtype of floating-point results.
+
+    Raises:
+        CheckpointError: an entry of the file is unknown, one of ours is not filled, or a shape or a kind differs.
+    """
+    mapped, dropped, unknown, wrong, resized = {}, {}, [], [], {}
+    for name, spec in source.specs.items():
+        official = adapter.strip(name)
+        ours = adapter.table.to_ours(official)
+        reason = adapter.why_dropped(official)
+        if ours in mapped:
+            raise CheckpointError(f'{source.path}: {name} and {mapped[ours]} are the same entry')
+        if ours in target:
+            mapped[ours] = name
+            if problem := _misfit(adapter, ours, spec, target[ours], resized):
+                wrong.append(f'{name} {problem}')
+        elif ours is not None and not ours.startswith(part):
+            dropped[name] = f'belongs to another component than {part.rstrip(".")}'
+        elif reason is not None:
+            dropped[name] = reason
+        else:
+            unknown.append(name)
+    new = {name: adapter.why_new(name) for name in target if name not in mapped}
+    missing = [adapter.table.to_official(name) or name for name, reason in new.items() if reason is None]
+    _refuse(f'{source.path} does not fit this model as {adapter.title} weights', unknown, missing, wrong)
+    return Conversion(adapter, source, mapped, dropped, new, resized, dtype)
+
+
+def to_official(
+    adapter: Adapter, source: StateDictFile, target: Mapping[str, TensorSpec], dtype: torch.dtype | None = None
+) -> Conversion:
+    """Plan the conversion of a file of ours to a source's names; the arguments are those of `to_ours`.
+
+    Raises:
+        CheckpointError: as `to_ours`.
+    """
+    if any(LORA in name for name in source.specs):
+        raise CheckpointError(
+            f'{source.path} holds LoRA updates, for which {adapter.title} has no names: merge them into the weights '
+            'with tools/model_converters/merge_lora.py first'
+        )
+    mapped, dropped, unknown, wrong, new = {}, {}, [], [], {}
+    for name, spec in source.specs.items():
+        official = adapter.table.to_official(name) if adapter.fills(name) else None
+        if name in target and spec.shape != target[name].shape:
+            wrong.append(f'{name} {_shapes(spec, target[name])}')
+        if name in target and adapter.why_new(name):
+            new[name] = adapter.why_new(name)
+        elif name in target and official is not None:
+            mapped[official] = name
+        elif not adapter.fills(name):
+            dropped[name] = f'{adapter.title} has no such part'
+        else:
+            unknown.append(name)
+    missing = [name for name in target if name not in source.specs and adapter.why_new(name) is None]
+    _refuse(f'{source.path} does not fit this model as {OWN.title} weights', unknown, missing, wrong)
+    return Conversion(adapter, source, mapped, dropped, new, {}, dtype)
+
+
+def detect(adapters: Mapping[str, Adapter], names: Iterable[str]) -> Adapter | None:
+    """The source that knows most of the names; None where none knows half of them."""
+    names = list(names)
+    counts = {adapter.source: sum(map(adapter.knows, names)) for adapter in adapters.values()}
+    best = max(counts, key=counts.get)
+    return adapters[best] if 2 * counts[best] > len(names) else None
+
+
+def refuse_nonfinite(path: object, name: str, tensor: Tensor) -> None:
+    """Raise a `CheckpointError` where a tensor holds NaN or infinity."""
+    # The extremes of a tensor with NaN are NaN; one pass and no copy.
+    if tensor.is_floating_point() and tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():
+        raise CheckpointError(f'{path}: {name} holds NaN or infinity, the file is damaged')
+
+
+def resize_positions(table: Tensor, rows: int) -> Tensor:
+    """Resize learned positions of a square grid (BEiT-3's vision table) bicubically.
+
+    Args:
+        table: (3 + n * n, D).
+        rows: 3 + m * m.
+
+    Returns:
+        (rows, D), the first three rows as they were.
+    """
+    before, after = isqrt(len(table) - POSITION_PREFIX), isqrt(rows - POSITION_PREFIX)
+    grid = table[POSITION_PREFIX:].float().view(1, before, before, -1).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid, size=(after, after), mode='bicubic', align_corners=False)
+    grid = grid.permute(0, 2, 3, 1).flatten(0, 2).to(table.dtype)
+    return torch.cat((table[:POSITION_PREFIX], grid))
+
+
+def _misfit(
+    adapter: Adapter, name: str, spec: TensorSpec, want: TensorSpec, resized: dict[str, tuple[int, ...]]
+) -> str | None:
+    if spec.dtype.is_floating_point != want.dtype.is_floating_point:
+        return f'is {spec.dtype}, expected {want.dtype}'
+    if spec.shape == want.shape:
+        return None
+    if name in adapter.resized and len(spec.shape) == 2 and spec.shape[1:] == want.shape[1:]:
+        grids = [shape[0] - POSITION_PREFIX for shape in (spec.shape, want.shape)]
+        if all(n > 0 and isqrt(n) ** 2 == n for n in grids):
+            resized[name] = want.shape
+            return None
+    return _shapes(spec, want)
+
+
+def _shapes(spec: TensorSpec, want: TensorSpec) -> str:
+    return f'is {"x".join(map(str, spec.shape))}, expected {"x".join(map(str, want.shape))}'
+
+
+def _refuse(subject: str, unknown: list[str], missing: list[str], wrong: list[str]) -> None:
+    problems = [
+        f'{title}: {name_some(names)}'
+        for title, names in (('unknown', unknown), ('missing', missing), ('of another shape or kind', wrong))
+        if names
+    ]
+    if problems:
+        raise CheckpointError(f'{subject}; {"; ".join(problems)}')

@@ -1,0 +1,104 @@
+"""Load published, converted and own weights into a model, strictly."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model.weight_init import update_init_info
+from torch import nn
+
+from rs2sam2.errors import CheckpointError, ConfigError
+from rs2sam2.weights.adapters import ADAPTERS
+from rs2sam2.weights.adapters.adapter import OWN, Adapter, Conversion, detect, to_ours
+from rs2sam2.weights.files import StateDictFile, open_state_dict
+from rs2sam2.weights.targets import loaded_specs
+
+
+def find_adapter(source: str) -> Adapter:
+    """The adapter of a source; raises `ConfigError` for an unknown one."""
+    if source not in ADAPTERS:
+        raise ConfigError(f'unknown source of weights {source!r}: one of {", ".join(ADAPTERS)}')
+    return ADAPTERS[source]
+
+
+def adapter_of(file: StateDictFile, module: nn.Module) -> Adapter:
+    """Find out whose weights a file holds: converted ones say so, else the names tell.
+
+    Raises:
+        CheckpointError: the names are neither the module's nor those of a source.
+    """
+    meta = file.content.get('meta')
+    if isinstance(meta, dict) and meta.get('source') in ADAPTERS:
+        return ADAPTERS[meta['source']].converted()
+    own = module.state_dict()
+    if 2 * sum(OWN.strip(name) in own for name in file) > len(file):
+        return OWN
+    if (adapter := detect(ADAPTERS, file)) is None:
+        raise CheckpointError(
+            f'{file.path} holds neither weights of this model nor of {", ".join(a.title for a in ADAPTERS.values())}: '
+            f'its first entry is {next(iter(file))}'
+        )
+    return adapter
+
+
+def plan_loading(module: nn.Module, adapter: Adapter, file: StateDictFile) -> tuple[Conversion, str]:
+    """Plan how a file fills a segmentor or one component.
+
+    Returns:
+        The plan, and the prefix that the module's own names lack.
+
+    Raises:
+        CheckpointError: the file does not fit the module.
+    """
+    target, prefix = loaded_specs(adapter, module)
+    plan = to_ours(adapter, file, target, part=prefix)
+    print_log(
+        f'load {adapter.title} weights from {file.path}: {len(plan.mapped)} entries, {len(plan.dropped)} dropped, '
+        f'{len(plan.new)} of the model are not in the file',
+        'current',
+    )
+    return plan, prefix
+
+
+@torch.no_grad()
+def load_into(module: nn.Module, adapter: Adapter, file: StateDictFile) -> Conversion:
+    """Fill a segmentor or one component from a file; names that the source calls new keep their value.
+
+    Raises:
+        CheckpointError: the file does not fit the module, which is then untouched, or holds NaN or infinity.
+    """
+    plan, prefix = plan_loading(module, adapter, file)
+    own = module.state_dict()
+    for name, tensor in plan.tensors():
+        own[name.removeprefix(prefix)].copy_(tensor)
+    return plan
+
+
+class OfficialWeights:
+    """Initialise a segmentor or one component from published weights: `init_cfg=dict(type='OfficialWeights', ...)`.
+
+    Args:
+        source: a key of `ADAPTERS`: 'rs2sam2', 'beit3', 'sam2', 'evf-sam2', 'clip' or 'siglip'.
+        checkpoint: the published file or folder, or what `tools/model_converters/convert.py` made of it.
+
+    Raises:
+        ConfigError: the source is unknown.
+    """
+
+    def __init__(self, source: str, checkpoint: str) -> None:
+        self.adapter = find_adapter(source)
+        self.checkpoint = Path(checkpoint)
+
+    def __call__(self, module: nn.Module) -> None:
+        """Fill the module; raises `CheckpointError` where the file is missing or does not fit it."""
+        if not self.checkpoint.exists():
+            raise CheckpointError(
+                f'{self.checkpoint} is missing: {self.adapter.title} weights, published at {self.adapter.published}'
+            )
+        file = open_state_dict(self.checkpoint)
+        meta: Any = file.content.get('meta')
+        is_converted = isinstance(meta, dict) and meta.get('source') == self.adapter.source
+        load_into(module, self.adapter.converted() if is_converted else self.adapter, file)
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, init_info=f'{self.adapter.title} weights from {self.checkpoint}')

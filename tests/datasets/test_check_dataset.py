@@ -1,0 +1,201 @@
+"""check_dataset and browse_dataset on a set with every flaw, and on a clean one."""
+
+import json
+import runpy
+import sys
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from helpers.paths import ROOT
+from rs2sam2.datasets.check import NOTES, PROBLEMS, check_datasets
+from rs2sam2.datasets.jsonl import JSONLRefSegDataset
+from rs2sam2.datasets.risbench import RISBenchDataset
+from rs2sam2.synthetic.tokenizer import train_tokenizer
+from rs2sam2.text.grammar import vocabulary
+from rs2sam2.text.tokenizer import RefSegTokenizer
+
+SIZE = (30, 40)
+
+
+class Letters:
+    """A tokenizer that knows ASCII."""
+
+    unk_id = 3
+
+    def __call__(self, text):
+        return [0, *(ord(letter) if ord(letter) < 128 else 3 for letter in text), 2]
+
+
+def write(root, split, *lines):
+    for line in lines:
+        path = root / line['image']
+        if not path.exists():
+            seed = sum(map(ord, line['image']))
+            noise = np.random.default_rng(seed).integers(0, 255, (*SIZE, 3), np.uint8)
+            Image.fromarray(noise).save(path)
+    (root / f'{split}.jsonl').write_text('\n'.join(json.dumps(line) for line in lines))
+
+
+def line(image, expression='the ship', **more):
+    return dict(image=image, expression=expression) | (more or dict(boxes=[[1, 1, 9, 9]]))
+
+
+def check(root, kind=JSONLRefSegDataset, splits=('train', 'val'), **kwargs):
+    sets = {name: kind(data_root=str(root), split=name, lazy_init=True, **kwargs) for name in splits}
+    return check_datasets(sets, Letters())
+
+
+def test_a_clean_set(tmp_path):
+    write(tmp_path, 'train', line('a.png'), line('b.png', 'no ship', no_target=True))
+    write(tmp_path, 'val', line('c.png'))
+    report = check(tmp_path)
+    assert report.fit
+    assert report.as_json()['findings'] == {}
+    assert report.splits['train'] == dict(samples=2, images=2, no_target=1, published=None)
+
+
+def test_every_flaw_is_found_in_one_go(tmp_path):
+    half = np.zeros(SIZE, np.uint8)
+    Image.fromarray(half).save(tmp_path / 'empty_mask.png')
+    Image.fromarray(half.T).save(tmp_path / 'turned_mask.png')
+    write(
+        tmp_path,
+        'train',
+        line('a.png', 'the cafÃ© on the left'),
+        line('b.png', '船 on the left'),
+        line('gone.png'),
+        line('cut.png'),
+        line('c.png', mask='empty_mask.png'),
+        line('c.png', mask='turned_mask.png'),
+        line('c.png', mask='no_mask.png'),
+        line('c.png', boxes=[[1, 1, 90, 9]]),
+        line('c.png', rle=dict(size=list(SIZE), counts='zz')),
+        line('c.png', '  '),
+        line('c.png') | dict(id='1'),
+    )
+    write(tmp_path, 'val', line('val.png'))
+    (tmp_path / 'gone.png').unlink()
+    content = (tmp_path / 'cut.png').read_bytes()
+    (tmp_path / 'cut.png').write_bytes(content[: len(content) // 2])
+    Image.open(tmp_path / 'b.png').save(tmp_path / 'val.png')
+    report = check(tmp_path)
+    found = {kind: texts for kind, texts in report.findings.items() if texts}
+    assert not report.fit
+    assert {kind: len(texts) for kind, texts in found.items()} == {
+        'damaged text': 1, 'unknown word': 2, 'bad image': 2, 'bad mask': 4, 'empty mask': 1, 'empty expression': 1,
+        'id twice': 1, 'image in two splits': 1,
+    }  # fmt: skip
+    assert "reads like 'the café on the left'" in found['damaged text'][0]
+    assert any('船' in text and 'in 1 sentences' in text for text in found['unknown word'])
+    assert any('gone.png is missing' in text for text in found['bad image'])
+    assert any('cut.png cannot be decoded' in text for text in found['bad image'])
+    assert sum('its mask is 40 x 30' in text for text in found['bad mask']) == 1
+    assert 'b.png' in found['image in two splits'][0]
+    assert 'val.png' in found['image in two splits'][0]
+    assert set(found) <= {*PROBLEMS, *NOTES}
+
+
+def test_workers_find_the_same(tmp_path):
+    write(tmp_path, 'train', *(line(f'{n}.png') for n in range(20)), line('cut.png'))
+    (tmp_path / 'cut.png').write_bytes(b'\x89PNG')
+    sets = {'train': JSONLRefSegDataset(data_root=str(tmp_path), lazy_init=True)}
+    calls = []
+    one = check_datasets(sets, workers=1)
+    two = check_datasets(sets, workers=2, progress=lambda *at: calls.append(at))
+    assert one.as_json() == two.as_json()
+    assert calls[-1] == (21, 21)
+
+
+def test_counts_sizes_and_skipped(tmp_path):
+    for folder in ('img_rgb', 'mask'):
+        (tmp_path / folder).mkdir()
+    for name, size in (('a.png', SIZE), ('b.png', (31, 40))):
+        Image.fromarray(np.full((*SIZE, 3), len(name), np.uint8)).save(tmp_path / 'img_rgb' / name)
+        Image.fromarray(np.ones(size, np.uint8)).save(tmp_path / 'mask' / name)
+    (tmp_path / 'output_phrase_train.txt').write_text('a.png the ship\nb.png the dam\n')
+    report = check(tmp_path, RISBenchDataset, ('train', 'val'))
+    assert report.findings['wrong count'] == ['train: 2 samples, 26,300 published']
+    assert len(report.findings['other size']) == 1
+    assert 'sample b.png' in report.findings['other size'][0]
+    assert 'cannot read' in report.findings['unreadable split'][0]
+    report = check(tmp_path, RISBenchDataset, ('train',), skip_ids=['b.png'])
+    assert report.fit
+    assert report.findings['skipped'] == ['train: b.png']
+    assert not check(tmp_path, RISBenchDataset, ('train',), skip_ids=['x.png']).fit
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A config on JSON lines with a real small tokenizer."""
+    model = train_tokenizer(vocabulary(['ship']))
+    (tmp_path / 'sentencepiece.bpe.model').write_bytes(model)
+    write(tmp_path, 'train', line('a.png', 'The ship on the left'), line('b.png'), line('c.png', no_target=True))
+    write(tmp_path, 'val', line('d.png', 'the red ship'))
+    pieces = _pieces(tmp_path / 'sentencepiece.bpe.model')
+    tokenizer = dict(type='RefSegTokenizer', path=str(tmp_path), num_pieces=pieces)
+    steps = ['LoadRGBImage', 'LoadReferringMask', 'ResizeTwoViews', 'TokenizeExpression', 'PackRefSegInputs']
+    pipeline = [dict(type=step) for step in steps]
+    pipeline[2].update(size=64, union_size=32)
+    pipeline[3].update(tokenizer=tokenizer)
+    content = dict(
+        custom_imports=dict(imports=['rs2sam2'], allow_failed_imports=False), work_dir=str(tmp_path / 'work')
+    )
+    for loader, split in (('train', 'train'), ('val', 'val'), ('test', 'val')):
+        dataset = dict(type='JSONLRefSegDataset', data_root=str(tmp_path), split=split, pipeline=pipeline)
+        content[f'{loader}_dataloader'] = dict(dataset=dataset)
+    Config(content).dump(tmp_path / 'config.py')
+    return tmp_path / 'config.py'
+
+
+def _pieces(path):
+    from sentencepiece import SentencePieceProcessor
+
+    return SentencePieceProcessor(model_file=str(path)).get_piece_size()
+
+
+def tool(monkeypatch, name, *args):
+    monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
+    return stopped.value.code
+
+
+def test_check_tool(config, monkeypatch, capsys):
+    name = 'dataset_tools/check_dataset.py'
+    assert tool(monkeypatch, name, config, '--workers', 1) == 0
+    printed = capsys.readouterr().out
+    assert 'val, test' in printed
+    assert 'not fit' not in printed
+    report = json.loads((config.parent / 'work/check_dataset.json').read_text())
+    assert report['fit'] is True
+    assert report['splits']['val, test']['samples'] == 1
+    (config.parent / 'a.png').unlink()
+    assert tool(monkeypatch, name, config, '--workers', 1, '--out', config.parent / 'report.json') == 1
+    assert 'bad image: 1' in capsys.readouterr().out
+    assert 'a.png is missing' in json.loads((config.parent / 'report.json').read_text())['findings']['bad image'][0]
+    assert tool(monkeypatch, name, config.parent / 'none.py') == 2
+    other = ['--cfg-options', 'train_dataloader.dataset.type=BaseSegDataset']
+    assert tool(monkeypatch, name, config, *other) == 2
+    assert 'no referring data set' in capsys.readouterr().err
+
+
+def test_browse_tool(config, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['browse_dataset.py', str(config), '--number', '3'])
+    runpy.run_path(str(ROOT / 'tools/misc/browse_dataset.py'), run_name='__main__')
+    sheet = np.asarray(Image.open(config.parent / 'work/browse/train_0.png'))
+    assert sheet.shape[0] > 600
+    assert sheet.std() > 10
+    assert tool(monkeypatch, 'misc/browse_dataset.py', config, '--number', 0) == 2
+
+
+def test_pieces_of_a_text(config):
+    file = config.parent / 'sentencepiece.bpe.model'
+    tokenizer = RefSegTokenizer(file, _pieces(file))
+    ids = tokenizer('the ship 船')
+    pieces = tokenizer.pieces(ids)
+    assert (pieces[0], pieces[-1]) == ('<s>', '</s>')
+    assert '<unk>' in pieces
+    assert ''.join(pieces[1:-1]).replace('<unk>', '').replace('▁', ' ').split() == ['the', 'ship']

@@ -1,0 +1,204 @@
+"""Bad input and a disk that fails: one clear line each, and no partial file."""
+
+import os
+import subprocess
+import warnings
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rasterio')
+
+import pyogrio
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning
+
+from helpers.geo_scenes import BrightThings, blobs, write_scene
+from rs2sam2.errors import CheckpointError, ConfigError, DataError, RefSegError
+from rs2sam2.geo.scene import segment_scene
+
+
+def _run(scene, folder, predictor=None, expression='x', **options):
+    options = {'mask': folder / 'mask.tif', 'polygons': folder / 'objects.gpkg'} | options
+    return segment_scene(scene, expression, predictor or BrightThings(), progress=False, **options)
+
+
+def _fails(kind, match, scene, folder, *args, **options):
+    """The call fails with one line; nothing new lies in the folder."""
+    before = sorted(folder.rglob('*'))
+    with pytest.raises(kind, match=match) as caught:
+        _run(scene, folder, *args, **options)
+    assert isinstance(caught.value, RefSegError)
+    assert '\n' not in str(caught.value)
+    assert sorted(folder.rglob('*')) == before
+
+
+@pytest.fixture
+def scene(tmp_path):
+    return write_scene(tmp_path / 'scene.tif', blobs(150, 150))
+
+
+def test_not_a_raster(tmp_path):
+    for name, content in (('text.tif', b'no raster at all\n' * 50), ('empty.tif', b''), ('page.pdf', b'%PDF-1.7\n')):
+        path = tmp_path / name
+        path.write_bytes(content)
+        _fails(DataError, rf'{name} cannot be read as a raster', path, tmp_path)
+    _fails(DataError, r'gone\.tif is missing', tmp_path / 'gone.tif', tmp_path)
+    _fails(DataError, 'cannot be read as a raster', tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize('profile', [{}, {'tiled': True, 'blockxsize': 64, 'blockysize': 64}, {'compress': 'deflate'}])
+@pytest.mark.parametrize('share', [0.02, 0.5, 0.97])
+def test_truncated_tiff(tmp_path, profile, share):
+    rng = np.random.default_rng(0)
+    path = write_scene(tmp_path / 'cut.tif', rng.integers(0, 256, (3, 200, 200), dtype=np.uint8), **profile)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    _fails(DataError, r'cut\.tif cannot be read as a raster', path, tmp_path, window=64)
+
+
+def test_old_outputs_survive_a_failure(tmp_path):
+    rng = np.random.default_rng(0)
+    path = write_scene(tmp_path / 'cut.tif', rng.integers(0, 256, (3, 200, 200), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[:90_000])
+    (tmp_path / 'mask.tif').write_text('an earlier run')
+    _fails(DataError, 'cannot be read', path, tmp_path)
+    assert (tmp_path / 'mask.tif').read_text() == 'an earlier run'
+
+
+def test_arguments(tmp_path, scene):
+    _fails(ConfigError, 'expression is empty', scene, tmp_path, expression=' \n')
+    _fails(ConfigError, 'no output is named', scene, tmp_path, mask=None, polygons=None)
+    _fails(ConfigError, 'same file', scene, tmp_path, mask=scene)
+    _fails(ConfigError, 'same file', scene, tmp_path, probability=tmp_path / 'mask.tif')
+    _fails(ConfigError, r'objects\.shp: polygons are written as', scene, tmp_path, polygons=tmp_path / 'objects.shp')
+    _fails(ConfigError, 'window is 8', scene, tmp_path, window=8)
+    _fails(ConfigError, 'overlap is 0.9', scene, tmp_path, overlap=0.9)
+    _fails(ConfigError, "scope is 'all'", scene, tmp_path, scope='all')
+    _fails(ConfigError, 'batch_size is 0', scene, tmp_path, batch_size=0)
+    _fails(ConfigError, r'bands \[1, 2\] do not fit', scene, tmp_path, bands=[1, 2])
+    _fails(ConfigError, r'bands \[4\] do not fit', scene, tmp_path, bands=[4])
+    _fails(ConfigError, 'nodata -9999 is no value', scene, tmp_path, nodata=-9999)
+    _fails(ConfigError, 'gsd is -1', scene, tmp_path, gsd=-1)
+    _fails(ConfigError, 'two percentiles', scene, tmp_path, stretch=(98, 2))
+
+
+def test_complex_numbers(tmp_path):
+    path = write_scene(tmp_path / 'sar.tif', np.ones((1, 20, 20), np.complex64))
+    _fails(DataError, 'complex numbers', path, tmp_path)
+
+
+class _Broken(BrightThings):
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def predict(self, images, expression):
+        return self.answer(super().predict(images, expression))
+
+
+def test_model_returns_nan(tmp_path, scene):
+    _fails(CheckpointError, 'NaN or infinite', scene, tmp_path, _Broken(lambda x: x * np.nan))
+
+
+def test_model_fails_or_is_stopped(tmp_path, scene):
+    def stop(log_odds):
+        raise KeyboardInterrupt
+
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        _run(scene, tmp_path, _Broken(stop))
+    with pytest.raises(ValueError, match='returned shape'):
+        _run(scene, tmp_path, _Broken(lambda x: x[:, ::2]))
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_unwritable_output_folder(tmp_path, scene):
+    (tmp_path / 'file').write_text('x')
+    _fails(ConfigError, 'cannot be written to', scene, tmp_path, mask=tmp_path / 'file/mask.tif')
+    _fails(ConfigError, 'cannot be written to', scene, tmp_path, mask='/proc/1/mask.tif')
+    (tmp_path / 'folder.tif').mkdir()
+    _fails(ConfigError, 'is a folder', scene, tmp_path, mask=tmp_path / 'folder.tif')
+    if os.geteuid():  # root may write everywhere
+        locked = tmp_path / 'locked'
+        locked.mkdir(mode=0o500)
+        _fails(ConfigError, 'cannot be written to', scene, tmp_path, mask=locked / 'mask.tif')
+
+
+def test_geojson_without_a_code_for_its_crs(tmp_path):
+    crs = '+proj=tmerc +lat_0=48.123 +lon_0=11.456 +k=0.99991 +x_0=1234 +y_0=5678 +datum=WGS84 +units=m'
+    path = write_scene(tmp_path / 'own.tif', blobs(60, 60), crs=crs)
+    _fails(ConfigError, 'GeoJSON cannot hold this CRS', path, tmp_path, polygons=tmp_path / 'objects.geojson')
+    assert _run(path, tmp_path).objects is not None
+
+
+def test_60000_pixels_wide(tmp_path):
+    data = np.tile(blobs(70, 600), (1, 1, 100))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)
+        path = write_scene(tmp_path / 'wide.png', data, driver='PNG', crs=None, transform=None)
+        result = _run(path, tmp_path, BrightThings(reach=1), window=512, overlap=0.1)
+        with rasterio.open(result.mask) as mask:
+            assert mask.shape == (70, 60000)
+            assert mask.read(1).any()
+    assert any('no CRS' in note for note in result.notes)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mounts file systems of a given size; only root can."""
+    mounted = []
+
+    def mount(kilobytes):
+        folder = tmp_path / f'disk{len(mounted)}'
+        folder.mkdir()
+        if subprocess.run(
+            ['mount', '-t', 'tmpfs', '-o', f'size={kilobytes}k', 'tmpfs', folder], check=False
+        ).returncode:
+            pytest.skip('no file system can be mounted here')
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(['umount', folder], check=True)
+
+
+def _in(folder, names):
+    return {name: folder / file for name, file in names.items()}
+
+
+def test_full_disk_wherever_it_fills_up(tmp_path, small_disk, monkeypatch):
+    data = np.random.default_rng(0).integers(0, 256, (3, 400, 400), dtype=np.uint8)
+    path = write_scene(tmp_path / 'scene.tif', data)
+    predictor = BrightThings(threshold=127, reach=3)
+    _fails(DataError, r'has \S+ .B left and this scene needs about 960 KB', path, small_disk(500), predictor)
+    monkeypatch.setattr('rs2sam2.geo.outputs.StagedFiles.require_space', lambda self, size: None)
+    names = dict(mask='mask.tif', probability='probability.tif', polygons='objects.gpkg')
+    (tmp_path / 'whole').mkdir()
+    objects = _run(path, tmp_path, predictor, window=256, **_in(tmp_path / 'whole', names)).objects
+    expected = {}
+    for name in ('mask.tif', 'probability.tif'):
+        with rasterio.open(tmp_path / 'whole' / name) as raster:
+            expected[name] = raster.checksum(1)
+    outcomes = []
+    for kilobytes in range(100, 3_300, 280):
+        folder = small_disk(kilobytes)
+        outputs = _in(folder, names)
+        message = ''
+        try:
+            _run(path, folder, predictor, window=256, **outputs)
+        except DataError as error:
+            message = str(error)
+        outcomes.append(not message)
+        if message:
+            assert 'disk' in message
+            assert '\n' not in message
+            assert not list(folder.iterdir())
+            continue
+        assert sorted(file.name for file in folder.iterdir()) == sorted(names.values())
+        for output in (outputs['mask'], outputs['probability']):
+            with rasterio.open(output) as raster:
+                assert raster.checksum(1) == expected[output.name]
+        assert pyogrio.read_info(outputs['polygons'])['features'] == objects
+    assert sorted(outcomes) == outcomes
+    assert set(outcomes) == {True, False}
