@@ -34,11 +34,11 @@ from rs2sam2.engine.sharding import FullyShardedModel
 from rs2sam2.engine.train_loop import ResumableTrainLoop
 from rs2sam2.evaluation.generalized_metric import GeneralizedRRSISMetric
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
-from rs2sam2.models.common.grid_positions import GridPositions
 from rs2sam2.models.common.losses import ReferringCrossEntropyLoss, ReferringDiceLoss
 from rs2sam2.models.rs2sam2.beit3 import BEiT3UnionEncoder
 from rs2sam2.models.rs2sam2.dual_encoder import DualUnionEncoder
 from rs2sam2.models.rs2sam2.fusion import BidirectionalHierarchicalFusion
+from rs2sam2.models.rs2sam2.grid_positions import GridPositions
 from rs2sam2.models.rs2sam2.head import SAM2Head
 from rs2sam2.models.rs2sam2.hiera import SAM2Hiera
 from rs2sam2.models.rs2sam2.losses import IoUScoreLoss, PresenceLoss, PseudoMaskLoss, TextGuidedBoundaryLoss

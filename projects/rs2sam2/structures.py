@@ -28,13 +28,13 @@ class ReferringBatch(NamedTuple):
 
     Attributes:
         image: normalised view of SAM2, (B, 3, S, S).
-        union_image: normalised view of the union encoder, (B, 3, s, s).
+        union_image: normalised view of the union encoder, (B, 3, s, s); None for a model of one view.
         token_ids: padded token ids, (B, L) int64.
         text_mask: True where a token counts, (B, L) bool.
     """
 
     image: Tensor
-    union_image: Tensor
+    union_image: Tensor | None
     token_ids: Tensor
     text_mask: Tensor
 
@@ -81,19 +81,19 @@ class Prompts(NamedTuple):
 
 
 class MaskPrediction(NamedTuple):
-    """Output of the head.
+    """Output of a model.
 
     Attributes:
         mask_logits: log-odds of foreground, (B, 1, S/4, S/4).
-        iou: SAM2's IoU prediction in [0, 1], (B,).
-        presence_logits: SAM2's object score, a logit, (B,).
+        iou: SAM2's IoU prediction in [0, 1], (B,); None where a model has no such head.
+        presence_logits: SAM2's object score, a logit, (B,); None likewise.
         pseudo_mask: the generator's mask, (B, 1, h, w) probabilities, or None.
     """
 
     mask_logits: Tensor
-    iou: Tensor
-    presence_logits: Tensor
-    pseudo_mask: Tensor | None
+    iou: Tensor | None = None
+    presence_logits: Tensor | None = None
+    pseudo_mask: Tensor | None = None
 
 
 class RefSegDataSample(SegDataSample):

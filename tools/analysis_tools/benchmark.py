@@ -36,7 +36,6 @@ from rs2sam2.engine.measure import (
     sam2_trunk,
     seconds,
 )
-from rs2sam2.models.rs2sam2.fold import fold_for_inference
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 OPERATIONS_SHOWN = 10
@@ -88,7 +87,7 @@ def make_candidate(cfg: Config, args: argparse.Namespace, device: str) -> tuple[
     if args.mode == 'inference':
         model.eval()
         if not args.no_fold:
-            fold_for_inference(model)
+            model.fold()
         for parameter in model.parameters():
             parameter.data = parameter.data.to(DTYPES[args.stored])
         forward = torch.compile(model.encode_decode) if args.compile else model.encode_decode
@@ -196,19 +195,18 @@ def component_table(candidate: Candidate, model: nn.Module, device: str) -> Tabl
 
         handles.extend((module.register_forward_pre_hook(begin), module.register_forward_hook(end)))
 
-    for name in ('union_encoder', 'backbone', 'mask_prompt_generator', 'decode_head'):
-        if (module := getattr(model, name)) is not None:
-            watch(module, name)
-    for slot in model.neck.slots if model.neck is not None else ():
-        watch(slot.fusion, 'neck: fusion')
-        if slot.adapter is not None:
-            watch(slot.adapter, 'neck: adapters')
+    stages = model.stages()
+    for stage in stages:
+        for module in stage.modules:
+            watch(module, stage.name)
     started = now(device)
     candidate.call()
     total = now(device) - started
     for handle in handles:
         handle.remove()
-    spent['backbone'] -= spent['neck: fusion'] + spent['neck: adapters']
+    for stage in stages:
+        if stage.inside:
+            spent[stage.inside] -= spent[stage.name]
     spent['rest'] = total - sum(spent.values())
     table = Table(title=f'{candidate.name}, by component (forward; the rest holds loss and backward)')
     table.add_column('component')

@@ -12,9 +12,6 @@ from rich.table import Table
 
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.engine.measure import TINY_CONFIG, count_flops, random_batch, random_model, read_config, sam2_trunk
-from rs2sam2.models.rs2sam2.fold import fold_for_inference
-
-PARTS = ('union_encoder', 'backbone', 'mask_prompt_generator', 'decode_head')
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,12 +34,15 @@ def main() -> None:
     model = random_model(cfg, 'meta').eval()
     batch = random_batch(model, args.batch_size, args.text_length, 'meta')
     if args.fold:
-        model = fold_for_inference(model)
+        model.fold()
     counts = count_flops(lambda: model(batch, mode='tensor'), model)
     trunk = sam2_trunk(cfg, 'meta')
     yardstick = count_flops(lambda: trunk(batch.image), trunk)['']
-    # neck.slots.N.fusion and neck.slots.N.adapter; what lies deeper is counted in these.
-    fusion = sum(count for name, count in counts.items() if name.startswith('neck.slots.') and name.count('.') == 3)
+    stages, name_of = model.stages(), {module: name for name, module in model.named_modules()}
+    spent = {stage.name: sum(counts.get(name_of[module], 0) for module in stage.modules) for stage in stages}
+    for stage in stages:
+        if stage.inside:
+            spent[stage.inside] -= spent[stage.name]
     table = Table(title=f'{cfg.filename}, batch {args.batch_size}, {args.text_length} tokens', title_justify='left')
     for column in ('component', 'GFLOP', 'share', 'x plain trunk'):
         table.add_column(column, justify='left' if column == 'component' else 'right')
@@ -50,11 +50,8 @@ def main() -> None:
     def row(name: str, count: int) -> None:
         table.add_row(name, f'{count / 1e9:,.1f}', f'{count / counts[""]:.1%}', f'{count / yardstick:.3f}')
 
-    for part in PARTS:
-        # The fusion modules are called inside the backbone's blocks but belong to the neck.
-        row(part, counts.get(part, 0) - (fusion if part == 'backbone' else 0))
-    row('neck', fusion)
-    row('projections', counts.get('text_proj', 0) + counts.get('sparse_proj', 0))
+    for name, count in spent.items():
+        row(name, count)
     table.add_section()
     row('whole model', counts[''])
     row("the sam2 package's plain trunk", yardstick)

@@ -129,7 +129,7 @@ def scene(
         from rs2sam2.inference.source import scene_defaults
 
         inferencer = RS2SAM2Inferencer(model, weights, device)
-        defaults = scene_defaults(inferencer.source.config)
+        defaults = scene_defaults(inferencer.source.config, inferencer.model)
         result = segment_scene(
             raster,
             expression,

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rs2sam2.engine.launch import load_config
 from rs2sam2.errors import ConfigError
+from rs2sam2.models.protocol import ReferringSegmentor
 from rs2sam2.models.rs2sam2.hiera import ARCHITECTURES
 from rs2sam2.structures import ReferringBatch, RefSegDataSample
 
@@ -76,18 +77,21 @@ def sam2_trunk(cfg: Config, device: str = 'cpu') -> Hiera:
     return trunk.eval().requires_grad_(False).to(device)
 
 
-def random_batch(model: nn.Module, batch_size: int, text_length: int, device: str = 'cpu') -> ReferringBatch:
+def random_batch(model: ReferringSegmentor, batch_size: int, text_length: int, device: str = 'cpu') -> ReferringBatch:
     """Random views and texts of full length for a model."""
-    encoder, side = model.union_encoder, model.decode_head.prompt_encoder.input_image_size[0]
+    spec = model.input_spec
     generator = torch.Generator().manual_seed(0)
-    vocab, union_side = model.data_preprocessor.vocab_size, encoder.image_size
+
+    def view(side: int | None) -> torch.Tensor | None:
+        return None if side is None else torch.randn(batch_size, 3, side, side, generator=generator)
+
     batch = ReferringBatch(
-        image=torch.randn(batch_size, 3, side, side, generator=generator),
-        union_image=torch.randn(batch_size, 3, union_side, union_side, generator=generator),
-        token_ids=torch.randint(4, vocab, (batch_size, text_length), generator=generator),
+        image=view(spec.image_size),
+        union_image=view(spec.union_size),
+        token_ids=torch.randint(4, spec.vocab_size, (batch_size, text_length), generator=generator),
         text_mask=torch.ones(batch_size, text_length, dtype=torch.bool),
     )
-    return ReferringBatch(*(tensor.to(device) for tensor in batch))
+    return ReferringBatch(*(None if tensor is None else tensor.to(device) for tensor in batch))
 
 
 def random_samples(batch: ReferringBatch) -> list[RefSegDataSample]:

@@ -21,14 +21,6 @@ from torch.optim import Optimizer
 
 from rs2sam2.errors import ConfigError
 
-# What is gathered together, used, and let go again. A fusion slot is none: the backbone's blocks call its two parts.
-UNITS = (
-    r'union_encoder\.text_embed',
-    r'union_encoder\.layers\.\d+',
-    r'backbone\.trunk\.blocks\.\d+',
-    r'neck\.slots\.\d+\.(fusion|adapter)',
-)
-
 
 class FullyShardedModel(nn.Module):
     """Model wrapper that gives each process its part of every parameter; `model_wrapper_cfg=dict(type=...)`.
@@ -41,14 +33,16 @@ class FullyShardedModel(nn.Module):
 
     Args:
         module: the model, whole, on its device; changed in place.
-        units: regular expressions of the modules' names that are gathered one by one; each must be called as a module.
+        units: regular expressions of the modules' names that are gathered one by one, used, and let go again; each must
+            be called as a module. None asks the model for its `shard_units`.
 
     Raises:
         ConfigError: no module has such a name.
     """
 
-    def __init__(self, module: nn.Module, units: Sequence[str] = UNITS) -> None:
+    def __init__(self, module: nn.Module, units: Sequence[str] | None = None) -> None:
         super().__init__()
+        units = getattr(module, 'shard_units', ()) if units is None else units
         found = [child for name, child in module.named_modules() if any(re.fullmatch(unit, name) for unit in units)]
         if not found:
             raise ConfigError(

@@ -20,6 +20,7 @@ from rs2sam2.inference.images import ImageSource, InputImage, load_image, pair
 from rs2sam2.inference.points import Box, Points, point_prompts
 from rs2sam2.inference.results import SegmentationResult
 from rs2sam2.inference.source import find_model, load_weights, test_pipeline
+from rs2sam2.models.protocol import ReferringSegmentor
 from rs2sam2.structures import PointPrompts, RefSegDataSample
 from rs2sam2.visualization.overlay import FOUND, draw_regions
 
@@ -172,6 +173,8 @@ class RS2SAM2Inferencer(BaseInferencer):
 
     def _init_model(self, cfg: Config, weights: str, device: str) -> torch.nn.Module:
         model = MODELS.build(cfg.model)
+        if not isinstance(model, ReferringSegmentor):
+            raise ConfigError(f'{self.source.config_path}: {type(model).__name__} segments no expressions')
         load_weights(model, Path(weights))
         try:
             model.to(device)

@@ -8,6 +8,7 @@ from torch import nn
 
 from rs2sam2.engine.launch import load_config
 from rs2sam2.errors import CheckpointError, ConfigError, TokenizerError
+from rs2sam2.models.protocol import ReferringSegmentor
 from rs2sam2.weights.files import open_state_dict
 from rs2sam2.weights.loading import adapter_of, load_into
 
@@ -93,11 +94,10 @@ def test_pipeline(config: Config) -> list[dict]:
     return pipeline
 
 
-def scene_defaults(config: Config) -> SceneDefaults:
-    """What the config says under `scene = dict(window=..., gsd=...)`; else windows of the size of SAM2's view."""
+def scene_defaults(config: Config, model: ReferringSegmentor) -> SceneDefaults:
+    """What the config says under `scene = dict(window=..., gsd=...)`; else windows of the size of the model's view."""
     stated = config.get('scene', {})
-    view = next((step['size'] for step in test_pipeline(config) if step['type'] == 'ResizeTwoViews'), 1024)
-    return SceneDefaults(stated.get('window', view), stated.get('gsd'))
+    return SceneDefaults(stated.get('window', model.input_spec.image_size), stated.get('gsd'))
 
 
 def place_tokenizer(config: Config, folder: Path) -> None:

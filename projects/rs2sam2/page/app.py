@@ -66,7 +66,7 @@ class Page:
     def __init__(self, inferencer: RS2SAM2Inferencer, folder: Path) -> None:
         self.inferencer = inferencer
         self.folder = folder
-        self.refinable = inferencer.model.decode_head.point_prompts
+        self.refinable = inferencer.model.takes_points
 
     def build(self) -> gr.Blocks:
         """Lay the page out and connect it."""

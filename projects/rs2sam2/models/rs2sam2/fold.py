@@ -4,12 +4,10 @@ import torch
 from torch import nn
 
 from rs2sam2.models.common.lora import merge_lora
-from rs2sam2.models.rs2sam2.fusion import BidirectionalHierarchicalFusion
 from rs2sam2.models.rs2sam2.hiera import MLP
-from rs2sam2.models.rs2sam2.segmentor import RS2SAM2
 
 
-def fold_for_inference(model: RS2SAM2) -> RS2SAM2:
+def fold_for_inference(model: nn.Module) -> nn.Module:
     """Fold adapters and LoRA into the weights beside them and keep SAM2's position encoding, in place; set eval mode.
 
     A parallel adapter reads what the MLP reads, and its output is added to the MLP's: both are one MLP of width 4.25 d,
@@ -17,7 +15,7 @@ def fold_for_inference(model: RS2SAM2) -> RS2SAM2:
     inference only: its state dict no longer fits the architecture, and asking for it is refused.
 
     Args:
-        model: a model with its final weights.
+        model: an `RS2SAM2` with its final weights; `slots` of another neck are folded likewise.
 
     Returns:
         The same model, folded; what is not there, or was folded before, is left alone.
@@ -26,7 +24,7 @@ def fold_for_inference(model: RS2SAM2) -> RS2SAM2:
     merge_lora(model.union_encoder)
     head = model.decode_head
     head.fixed_position = head.position(head.prompt_encoder.image_embedding_size).detach()
-    if isinstance(model.neck, BidirectionalHierarchicalFusion):
+    if hasattr(model.neck, 'slots'):
         for block, slot in zip(model.backbone.trunk.blocks, model.neck.slots, strict=True):
             if slot.adapter is not None:
                 _fold(block.mlp, slot.adapter)

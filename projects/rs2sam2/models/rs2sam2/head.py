@@ -50,6 +50,7 @@ class SAM2Head(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.image_size = image_size
         self.dense_prompt = dense_prompt
         self.multimask = multimask
         self.two_channel = two_channel

@@ -1,13 +1,12 @@
 """RS2-SAM2 as an mmseg segmentor: encode, fuse, prompt, decode (AAAI 2026, https://arxiv.org/abs/2503.07266)."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-import torch.nn.functional as F
-from mmengine.structures import PixelData
-from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from torch import Tensor, nn, stack
 
+from rs2sam2.models.protocol import InputSpec, ReferringSegmentor, Stage
+from rs2sam2.models.rs2sam2.fold import fold_for_inference
 from rs2sam2.structures import (
     MaskPrediction,
     PointPrompts,
@@ -27,7 +26,7 @@ class FusedFeatures(NamedTuple):
     pyramid: tuple[Tensor, Tensor, Tensor]
 
 
-class RS2SAM2(BaseSegmentor):
+class RS2SAM2(ReferringSegmentor):
     """Segment what a referring expression means.
 
     Args:
@@ -42,6 +41,14 @@ class RS2SAM2(BaseSegmentor):
         init_cfg: mmengine's initialisation config.
     """
 
+    # A fusion slot is none: the backbone's blocks call its two parts.
+    shard_units: ClassVar[tuple[str, ...]] = (
+        r'union_encoder\.text_embed',
+        r'union_encoder\.layers\.\d+',
+        r'backbone\.trunk\.blocks\.\d+',
+        r'neck\.slots\.\d+\.(fusion|adapter)',
+    )
+
     def __init__(
         self,
         union_encoder: dict,
@@ -53,9 +60,7 @@ class RS2SAM2(BaseSegmentor):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        # mmengine would look the preprocessor up in its own registry where no default scope is set.
-        data_preprocessor = MODELS.build(data_preprocessor) if data_preprocessor else None
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        super().__init__(data_preprocessor, init_cfg)
         self.union_encoder = MODELS.build(union_encoder)
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck, default_args=dict(block_dims=self.backbone.block_dims)) if neck else None
@@ -104,35 +109,45 @@ class RS2SAM2(BaseSegmentor):
         target = stack([sample.gt_sem_seg.data for sample in data_samples])
         return self.decode_head.loss(prediction, features.text, target)
 
-    def predict(
-        self,
-        inputs: ReferringBatch,
-        data_samples: list[RefSegDataSample] | None = None,
-        points: PointPrompts | None = None,
-    ) -> list[RefSegDataSample]:
-        """Predict a batch: each sample gets `seg_logits`, `pred_sem_seg`, `pseudo_mask`, `pred_iou`, `presence`.
+    @property
+    def input_spec(self) -> InputSpec:
+        """Sizes of both views and of the text."""
+        preprocessor = self.data_preprocessor
+        return InputSpec(
+            self.decode_head.image_size,
+            self.union_encoder.image_size,
+            preprocessor.vocab_size,
+            preprocessor.max_text_length,
+        )
 
-        Args:
-            inputs: the batch.
-            data_samples: where the predictions go; new ones where None.
-            points: clicks and boxes that refine the text; the same number for every sample.
-        """
-        prediction = self.encode_decode(inputs, points=points)
-        data_samples = data_samples or [RefSegDataSample() for _ in inputs.image]
-        ious = prediction.iou.tolist() if self.decode_head.iou_steps > 0 else None
-        presences = prediction.presence_logits.sigmoid().tolist() if self.decode_head.presence_steps > 0 else None
-        for i, sample in enumerate(data_samples):
-            logits = prediction.mask_logits[i : i + 1].float()
-            size = sample.get('ori_shape', inputs.image.shape[-2:])
-            mask = F.interpolate(logits, size=tuple(size), mode='bilinear', align_corners=False)[0] > 0
-            sample.seg_logits = PixelData(data=logits[0])
-            sample.pred_sem_seg = PixelData(data=mask.byte())
-            if prediction.pseudo_mask is not None:
-                sample.pseudo_mask = PixelData(data=prediction.pseudo_mask[i].float())
-            sample.set_field(None if ious is None else ious[i], 'pred_iou')
-            sample.set_field(None if presences is None else presences[i], 'presence')
-        return data_samples
+    @property
+    def takes_points(self) -> bool:
+        """Whether the weights start from SAM2's, which alone have learned points and boxes."""
+        return self.decode_head.point_prompts
 
-    def _forward(self, inputs: ReferringBatch, data_samples: list[RefSegDataSample] | None = None) -> MaskPrediction:
-        """mmengine's `tensor` mode."""
-        return self.encode_decode(inputs)
+    def scores(self, prediction: MaskPrediction) -> tuple[list[float] | None, list[float] | None]:
+        """SAM2's IoU and object scores, where they were trained for these masks."""
+        head = self.decode_head
+        return (
+            prediction.iou.tolist() if head.iou_steps > 0 else None,
+            prediction.presence_logits.sigmoid().tolist() if head.presence_steps > 0 else None,
+        )
+
+    def fold(self) -> 'RS2SAM2':
+        """See `fold_for_inference`."""
+        return fold_for_inference(self)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The neck's parts are called inside the backbone's blocks."""
+        slots = () if self.neck is None else getattr(self.neck, 'slots', ())
+        adapters = tuple(slot.adapter for slot in slots if slot.adapter is not None)
+        stages = (
+            Stage('union_encoder', (self.union_encoder,)),
+            Stage('backbone', (self.backbone,)),
+            Stage('neck: fusion', tuple(slot.fusion for slot in slots), inside='backbone'),
+            Stage('neck: adapters', adapters, inside='backbone'),
+            Stage('projections', (self.text_proj, self.sparse_proj)),
+            Stage('mask_prompt_generator', (self.mask_prompt_generator,) if self.mask_prompt_generator else ()),
+            Stage('decode_head', (self.decode_head,)),
+        )
+        return tuple(stage for stage in stages if stage.modules)
