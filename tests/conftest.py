@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from helpers.paths import SHARED
+from helpers.training_site import make_site
 
 
 @pytest.fixture(scope='session')
@@ -13,3 +14,9 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f'no shared data at {SHARED} (set RS2SAM2_SHARED)')
     return SHARED
+
+
+@pytest.fixture(scope='module')
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to train in (`config.py`, `data/`), one for each test file."""
+    return make_site(tmp_path_factory.mktemp('site'))

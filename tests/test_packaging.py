@@ -11,9 +11,8 @@ import yaml
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS, TRANSFORMS
-from test_configs import CONFIGS
 
-from helpers.paths import ROOT
+from helpers.paths import CONFIGS, ROOT
 from rs2sam2.models.rs2sam2.hiera import SAM2Hiera
 from rs2sam2.models.rs2sam2.segmentor import RS2SAM2
 

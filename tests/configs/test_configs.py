@@ -7,13 +7,11 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, HOOKS, METRICS, OPTIM_WRAPPER_CONSTRUCTORS
 
-from helpers.paths import ROOT
+from helpers.paths import CONFIGS, ROOT
 from helpers.tiny import random_batch, random_target, tiny_model
 from rs2sam2.engine.optim_groups import describe
 from rs2sam2.errors import ConfigError
 from rs2sam2.structures import RefSegDataSample
-
-CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
 
 
 def groups_of(config: str):

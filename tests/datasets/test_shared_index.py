@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
-from test_datasets import JPEGS, PIPELINE, ref, rle_of, square
 
+from helpers.data_trees import JPEGS, PIPELINE, ref, rle_of, square
 from rs2sam2.datasets.jsonl import JSONLRefSegDataset
 from rs2sam2.datasets.nwpu_refer import NWPUReferDataset
 from rs2sam2.datasets.refsegrs import RefSegRSDataset

@@ -7,7 +7,6 @@ import pickle
 from pathlib import Path
 
 import pytest
-import test_tools
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -21,13 +20,12 @@ from torch.distributed.tensor import DTensor
 
 from helpers.paths import ROOT
 from helpers.tiny import random_batch, random_target, shrink, tiny_model
+from helpers.training_site import run
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config
 from rs2sam2.engine.optim_groups import refuse_other_state
 from rs2sam2.engine.sharding import FullyShardedModel
 from rs2sam2.errors import CheckpointError, ConfigError
 from rs2sam2.structures import ReferringBatch, RefSegDataSample
-
-run, site = test_tools.run, test_tools.site
 
 CHECKPOINTING = {'model.backbone.checkpoint_stages': (0, 1, 2, 3), 'model.union_encoder.checkpointing': True}
 CASES = {

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
-from test_tools import CONFIG
 
 from helpers import survival_site
 from helpers.paths import ROOT
 from helpers.tiny import SIZE, UNION_SIZE
+from helpers.training_site import CONFIG
 from rs2sam2.engine.work_dir import NAME, latest_checkpoint
 from rs2sam2.synthetic.dataset import build_demo_dataset
 from rs2sam2.weights.files import load_pickle, open_state_dict

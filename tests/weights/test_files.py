@@ -13,10 +13,10 @@ from mmengine.logging import MessageHub
 from mmengine.runner import load_checkpoint
 from mmseg.registry import RUNNERS
 from safetensors.torch import save_file
-from test_conversion import assert_same, official_state, random_state, save, spoil, write_shards
 from torch import Tensor, nn
 
 from helpers.paths import ROOT
+from helpers.published_weights import assert_same, official_state, random_state, save, spoil, write_shards
 from helpers.tiny import tiny_model
 from rs2sam2.engine.runner import StrictRunner
 from rs2sam2.errors import CheckpointError, ConfigError, RefSegError

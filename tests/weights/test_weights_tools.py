@@ -9,10 +9,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
-from test_conversion import spoil
-from test_tools import site  # noqa: F401 (a fixture)
 
 from helpers.paths import ROOT
+from helpers.published_weights import spoil
 from rs2sam2.weights.adapters import ADAPTERS
 
 NAME = 'vmtoken.multihead_attn.in_proj_weight'
@@ -27,7 +26,7 @@ class Attack:
 
 
 @pytest.fixture(scope='module')
-def official(site: Path) -> dict[str, torch.Tensor]:  # noqa: F811
+def official(site: Path) -> dict[str, torch.Tensor]:
     """The site's model under the released names."""
     model = MODELS.build(Config.fromfile(site / 'config.py').model)
     adapter = ADAPTERS['rs2sam2']
@@ -47,7 +46,7 @@ def spoiled(official: dict[str, torch.Tensor], how: str, path: Path) -> str:
     return named
 
 
-def starting_from(source: str, checkpoint: object, site: Path, folder: Path) -> Path:  # noqa: F811
+def starting_from(source: str, checkpoint: object, site: Path, folder: Path) -> Path:
     """The site's config with published weights to start from."""
     init_cfg = dict(type='OfficialWeights', source=source, checkpoint=str(checkpoint))
     (folder / 'start.py').write_text(f'_base_ = [{str(site / "config.py")!r}]\nmodel = dict(init_cfg=[{init_cfg}])\n')
@@ -81,7 +80,7 @@ def refusal(tool: str, arguments: list, monkeypatch: pytest.MonkeyPatch, capfd: 
         ('resume', 'code'),
     ],
 )
-def test_spoiled_weights(how, way, site, official, tmp_path, monkeypatch, capfd):  # noqa: F811
+def test_spoiled_weights(how, way, site, official, tmp_path, monkeypatch, capfd):
     path = tmp_path / 'weights.pth'
     named = spoiled(official, how, path)
     monkeypatch.chdir(tmp_path)
@@ -103,7 +102,7 @@ def test_spoiled_weights(how, way, site, official, tmp_path, monkeypatch, capfd)
     assert not (tmp_path / 'owned').exists()
 
 
-def test_missing_weights_are_named_with_their_place(site, tmp_path, monkeypatch, capfd):  # noqa: F811
+def test_missing_weights_are_named_with_their_place(site, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     config = starting_from('sam2', 'pretrained/sam2_hiera_large.pt', site, tmp_path)
     line = refusal('train.py', [config], monkeypatch, capfd)
