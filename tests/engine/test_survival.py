@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ from helpers.tiny import SIZE, UNION_SIZE
 from helpers.training_site import CONFIG
 from rs2sam2.engine.work_dir import NAME, latest_checkpoint
 from rs2sam2.synthetic.dataset import build_demo_dataset
-from rs2sam2.weights.files import load_pickle, open_state_dict
+from rs2sam2.weights.files import load_pickle, open_state_dict, save_checkpoint
 
 OWN = """
 _base_ = ['base.py']
@@ -297,6 +298,50 @@ def test_twenty_kills(site, forks):
     whole.run()
     story = kill_loop(Training(site, forks, 'twenty', *options), whole.content('epoch_6.pth'), kills=20, seed=1)
     print('\n'.join(story))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob('*.pth'))
+
+
+@pytest.fixture(scope='module')
+def one_epoch(site, forks) -> Training:
+    training = Training(site, forks, 'one_epoch', 'train_cfg.max_epochs=1')
+    training.run()
+    assert names(training.work_dir) == ['best_test_score_epoch_1.pth', 'epoch_1.pth']
+    return training
+
+
+@pytest.mark.parametrize('how', ['copy', 'load_from', 'crafted'])
+def test_resuming_touches_no_file_of_another_run(site, forks, one_epoch, how):
+    """The checkpoint says, by absolute paths, which best one is replaced."""
+    before = {path: path.read_bytes() for path in one_epoch.work_dir.rglob('*') if path.is_file()}
+    first, training = one_epoch.work_dir, Training(site, forks, f'from_{how}')
+    victim = site / 'best_test_score_epoch_1.pth'
+    victim.write_text('not yours')
+    if how == 'copy':
+        shutil.copytree(first, training.work_dir)
+        # As a copy may come: in any order.
+        os.utime(training.work_dir / 'last_checkpoint', (1, 1))
+    elif how == 'load_from':
+        training.options = (f'load_from={first}/epoch_1.pth',)
+    else:
+        training.work_dir.mkdir()
+        content = load_pickle(first / 'epoch_1.pth')
+        info = content['message_hub']['runtime_info']
+        info.update(best_ckpt=str(victim), last_ckpt=str(victim), keep_ckpt_ids=['/../../x', 7, 8, 9])
+        save_checkpoint(training.work_dir / 'epoch_1.pth', content)
+    log = training.run(resume=True)
+    assert re.search(r'resumed .*: epoch 1, iteration \d+', log)
+    assert ('is none of this work dir' in log) == (how != 'copy')
+    assert {path: path.read_bytes() for path in first.rglob('*') if path.is_file()} == before
+    assert victim.read_text() == 'not yours'
+    own = ['epoch_2.pth'] if how == 'load_from' else ['epoch_1.pth', 'epoch_2.pth']
+    assert names(training.work_dir) == ['best_test_score_epoch_2.pth', *own]
+    if how == 'load_from':
+        log = training.run(resume=True)
+        assert 'is not read: this work dir holds a later epoch_2.pth' in log
+        assert re.search(r'resumed \S*from_load_from/epoch_2.pth', log)
 
 
 @pytest.mark.parametrize('kind', ['loss', 'gradient'])

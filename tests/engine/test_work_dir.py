@@ -15,45 +15,62 @@ from rs2sam2.weights import files as module
 from rs2sam2.weights.files import load_pickle, save_checkpoint
 
 
-def put(folder: Path, name: str, time: float) -> Path:
+def put(folder: Path, name: str, time: str = '', iteration: int = 0, mtime: float = 99) -> Path:
+    """A checkpoint that says when it was written, or an empty file."""
     path = folder / name
     path.write_bytes(b'x')
-    os.utime(path, (time, time))
+    if time:
+        meta = dict(time=f'20260101_0000{time}', iter=iteration)
+        torch.save(dict(meta=meta, state_dict=dict(a=torch.zeros(1))), path)
+    os.utime(path, (mtime, mtime))
     return path
-
-
-def point(folder: Path, to: str, time: float) -> None:
-    name_latest(folder, to)
-    os.utime(folder / 'last_checkpoint', (time, time))
 
 
 def test_latest_checkpoint(tmp_path):
     assert latest_checkpoint(tmp_path) is None
-    put(tmp_path, 'best_mIoU_epoch_3.pth', 99)
-    put(tmp_path, '.epoch_4.pth.17.tmp', 99)
-    put(tmp_path, 'other.pth', 99)
+    put(tmp_path, 'best_mIoU_epoch_3.pth', '59', 900)
+    put(tmp_path, '.epoch_4.pth.17.tmp', '59', 900)
+    put(tmp_path, 'other.pth', '59', 900)
+    (tmp_path / 'epoch_77.pth').mkdir()
     assert latest_checkpoint(tmp_path) is None
-    old, new = put(tmp_path, 'epoch_40.pth', 10), put(tmp_path, 'epoch_3.pth', 20)
-    assert latest_checkpoint(tmp_path) == new
-    point(tmp_path, str(old), 25)
+    old, new = put(tmp_path, 'epoch_40.pth', '10', 400, mtime=98), put(tmp_path, 'epoch_3.pth', '20', 30, mtime=10)
+    assert latest_checkpoint(tmp_path) == new, 'the time in the file counts, not that of a copy'
+    name_latest(tmp_path, str(old))
     assert latest_checkpoint(tmp_path) == old, 'the name counts'
-    newer = put(tmp_path, 'resume_iter_9.pth', 30)
+    newer = put(tmp_path, 'resume_iter_401.pth', '10', 401)
     assert latest_checkpoint(tmp_path) == newer, 'killed before the name was written'
-    assert latest_checkpoint(tmp_path, since=30) == newer
-    assert latest_checkpoint(tmp_path, since=31) is None
-    point(tmp_path, '/gone/epoch_5.pth', 40)
-    assert latest_checkpoint(tmp_path) == newer, 'its file is gone'
-    point(tmp_path, '/moved/from/epoch_3.pth', 40)
-    assert latest_checkpoint(tmp_path) == new, 'the work dir was moved'
+    assert latest_checkpoint(tmp_path, since=99) == newer
+    assert latest_checkpoint(tmp_path, since=100) is None
+    name_latest(tmp_path, str(new))
+    assert latest_checkpoint(tmp_path) == new, 'the others are of an older run'
+    name_latest(tmp_path, '/gone/epoch_5.pth')
+    assert latest_checkpoint(tmp_path) == new, 'its file is gone'
+    name_latest(tmp_path, '/moved/from/epoch_40.pth')
+    (tmp_path / 'resume_iter_401.pth').unlink()
+    assert latest_checkpoint(tmp_path) == old, 'the work dir was moved'
+
+
+@pytest.mark.parametrize('said', ['', '..', '/', '\0', 'a\nb', 'x' * 10**5, '/etc/passwd', b'\xff\xfe.pth'])
+def test_what_last_checkpoint_says_is_a_name_in_the_folder(tmp_path, said):
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    own = put(folder, 'epoch_1.pth', '10', 1)
+    (folder / 'last_checkpoint').write_bytes(said if isinstance(said, bytes) else said.encode())
+    assert latest_checkpoint(folder) == own
+    elsewhere = put(tmp_path, 'epoch_2.pth', '20', 2)
+    (folder / 'last_checkpoint').write_text(str(elsewhere))
+    assert latest_checkpoint(folder) == own, 'the other run is there, and not this one'
+    put(folder, 'epoch_3.pth')
+    assert latest_checkpoint(folder) == own, 'one that cannot be read is not the last'
 
 
 def test_start_and_what_is_left_over(tmp_path):
     assert started_at(tmp_path) == 0
     mark_start(tmp_path)
     assert started_at(tmp_path) > 0
-    put(tmp_path, '.epoch_4.pth.17.tmp', 5)
-    put(tmp_path, '.last_checkpoint.17.tmp', 5)
-    kept = put(tmp_path, 'epoch_3.pth', 5)
+    put(tmp_path, '.epoch_4.pth.17.tmp')
+    put(tmp_path, '.last_checkpoint.17.tmp')
+    kept = put(tmp_path, 'epoch_3.pth')
     assert remove_unfinished(tmp_path) == ['.epoch_4.pth.17.tmp', '.last_checkpoint.17.tmp']
     assert kept.exists()
 

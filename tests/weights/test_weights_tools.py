@@ -89,7 +89,8 @@ def test_spoiled_weights(how, way, site, official, tmp_path, monkeypatch, capfd)
         arguments.insert(1, path)
     elif way == 'resume':
         (tmp_path / 'out').mkdir()
-        (tmp_path / 'out/last_checkpoint').write_text(str(path))
+        path.rename(tmp_path / 'out/weights.pth')
+        (tmp_path / 'out/last_checkpoint').write_text('/gone/weights.pth')
         arguments.append('--resume')
     elif way == 'load_from':
         arguments += ['--cfg-options', f'load_from={path}']

@@ -1,14 +1,16 @@
 """When checkpoints are written and old ones removed, so that a kill at any moment loses neither."""
 
+import math
 import re
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from rs2sam2.engine.work_dir import name_latest
+from rs2sam2.engine.work_dir import ANY_NAME, name_latest, named_inside
 from rs2sam2.errors import ConfigError
 
 WITHIN_EPOCH = 'resume_iter_{}.pth'
@@ -26,7 +28,7 @@ class DurableCheckpointHook(CheckpointHook):
         **kwargs: those of `CheckpointHook`; `max_keep_ckpts` counts checkpoints of epochs.
 
     Raises:
-        ConfigError: `every_iters` without `by_epoch`, or an argument for remote files.
+        ConfigError: `every_iters` without `by_epoch`, or an argument for another place than the work dir.
     """
 
     def __init__(self, every_iters: int | None = None, **kwargs) -> None:
@@ -35,18 +37,57 @@ class DurableCheckpointHook(CheckpointHook):
                 f'DurableCheckpointHook: every_iters={every_iters} must be positive and needs by_epoch=True; '
                 'by iterations set interval'
             )
-        if kwargs.get('file_client_args') or kwargs.get('backend_args'):
-            raise ConfigError('DurableCheckpointHook writes local files: leave out file_client_args and backend_args')
+        if kwargs.get('file_client_args') or kwargs.get('backend_args') or kwargs.get('out_dir'):
+            raise ConfigError(
+                'DurableCheckpointHook writes to the work dir: leave out out_dir, file_client_args and backend_args, '
+                'and name the folder with --work-dir'
+            )
         super().__init__(**kwargs)
         self.every_iters = every_iters
         self._iters = 0
 
     def before_train(self, runner: Runner) -> None:
         """Find out what there is, and remove what a killed run had no time to remove."""
+        self._trust_own_names(runner)
         super().before_train(runner)
         self.file_backend = _RemovesLater()
         # Else a best checkpoint of the validation that a resumed run begins with would not be noted in the last one.
-        self.last_ckpt = runner.message_hub.get_info('last_ckpt')
+        self.last_ckpt = runner.message_hub.runtime_info.get('last_ckpt')
+
+    def _trust_own_names(self, runner: Runner) -> None:
+        """Keep of what the resumed checkpoint says of files only those that lie in this work dir.
+
+        It says where the best and the last checkpoints were, and this hook removes what is replaced. Of a run that was
+        resumed from another folder, or from a copy, those are another run's; of a made-up checkpoint, anybody's.
+        """
+        info, folder = runner.message_hub.runtime_info, Path(runner.work_dir)
+        resumed = getattr(runner, 'resumed_from', None)
+        is_own = resumed is None or resumed.resolve().parent == folder.resolve()
+        for key in [key for key in info if key.startswith('best_ckpt')]:
+            score = key.replace('best_ckpt', 'best_score', 1)
+            best = named_inside(folder, info[key], self._best_name(key)) if is_own else None
+            if best is not None and _is_number(info.get(score)):
+                info[key] = str(best)
+                continue
+            runner.logger.warning(
+                f'the best checkpoint so far, {info[key]}, is none of this work dir: it is left alone, and the next '
+                'validation is the first to be compared with'
+            )
+            for forgotten in (key, score):
+                info.pop(forgotten, None)
+        last = named_inside(folder, info.pop('last_ckpt', None), ANY_NAME) if is_own else None
+        if last is not None:
+            info['last_ckpt'] = str(last)
+        steps = info.pop('keep_ckpt_ids', None)
+        if is_own and isinstance(steps, (list, tuple)) and all(type(step) is int for step in steps):
+            info['keep_ckpt_ids'] = list(steps)
+
+    def _best_name(self, key: str) -> re.Pattern:
+        """What a best checkpoint noted under a key of the message hub is called."""
+        metric = key.removeprefix('best_ckpt').removeprefix('_') or (self.save_best or ['auto'])[0]
+        metric = '.+' if metric == 'auto' else re.escape(metric.replace('/', '_'))
+        before, _, after = self.filename_tmpl.partition('{}')
+        return re.compile(rf'best_{metric}_{re.escape(before)}\d+{re.escape(after)}')
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
@@ -113,6 +154,10 @@ class DurableCheckpointHook(CheckpointHook):
         for path in [*replaced, *(folder / one for one in old)]:
             if path.name != name:
                 path.unlink(missing_ok=True)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 class _RemovesLater(LocalBackend):

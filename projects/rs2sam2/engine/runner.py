@@ -23,7 +23,7 @@ from rs2sam2.errors import CheckpointError, ConfigError
 from rs2sam2.weights.files import load_pickle, open_state_dict, save_checkpoint
 from rs2sam2.weights.loading import adapter_of, plan_loading
 
-TRAINING_STATE = ('meta', 'message_hub')
+TRAINING_STATE = ('meta', 'message_hub', 'optimizer')
 
 
 class StrictRunner(Runner):
@@ -35,6 +35,8 @@ class StrictRunner(Runner):
     """
 
     _resume_from: str | None = None
+    # The checkpoint that training went on from.
+    resumed_from: Path | None = None
 
     def __init__(self, *args, **kwargs) -> None:
         # Every scheme, known by its prefix: '', 'http://', 'torchvision://', ...
@@ -265,13 +267,15 @@ class StrictRunner(Runner):
         elif len(checkpoint.get('rng', ())) == self.world_size:
             set_rng_state(checkpoint['rng'][self.rank])
         self._has_loaded = True
+        self.resumed_from = Path(filename)
         self.logger.info(f'resumed {filename}: epoch {loop.epoch}, iteration {loop.iter}')
 
     def train(self) -> nn.Module:
         """Train, from the beginning or from a checkpoint, as `resume` and `load_from` say.
 
-        With `resume`: from `load_from` where it holds training state, else from the last checkpoint in the work dir;
-        where there is none, training starts fresh and the log says so. A process that torchrun has restarted goes on
+        With `resume`: from the last checkpoint in the work dir; where there is none, from `load_from` where that holds
+        training state; else training starts fresh and the log says so. A `load_from` that lies in the work dir is a
+        choice among its checkpoints and comes first. A process that torchrun has restarted goes on
         from the last checkpoint that this run has written, without being asked.
         """
         choice = [None]
@@ -282,7 +286,8 @@ class StrictRunner(Runner):
         broadcast_object_list(choice)
         self._resume_from = choice[0]
         if self._resume and self._resume_from is None:
-            self.logger.warning(f'nothing to resume in {self.work_dir}: training starts fresh')
+            weights = '' if self._load_from is None else f' from the weights of {self._load_from}'
+            self.logger.warning(f'nothing to resume in {self.work_dir}: training starts fresh{weights}')
         # Hooks ask for it, to join what earlier processes of this run logged.
         self._resume = self._resume_from is not None
         return super().train()
@@ -301,9 +306,12 @@ class StrictRunner(Runner):
         restarted = int(os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')) > 0
         found = latest_checkpoint(work_dir, since=started_at(work_dir)) if restarted else None
         if found is None and self._resume:
-            if self._load_from is not None and _holds_training_state(self._load_from):
-                return self._load_from
-            found = latest_checkpoint(work_dir)
+            found, chosen = latest_checkpoint(work_dir), self._load_from
+            is_choice = chosen is not None and (found is None or Path(chosen).resolve().parent == work_dir.resolve())
+            if is_choice and _holds_training_state(chosen):
+                found = Path(chosen)
+            elif found is not None and chosen is not None:
+                self.logger.info(f'load_from={chosen} is not read: this work dir holds a later {found.name}')
         if found is None and not restarted:
             mark_start(work_dir)
         return None if found is None else str(found)

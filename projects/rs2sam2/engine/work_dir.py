@@ -3,36 +3,76 @@
 import re
 from pathlib import Path
 
-from rs2sam2.weights.files import TEMPORARY_SUFFIX, replace_durably, temporary_name
+from rs2sam2.errors import CheckpointError
+from rs2sam2.weights.files import TEMPORARY_SUFFIX, open_state_dict, replace_durably, temporary_name
 
-# mmengine's and mmsegmentation's tools read it: the path of the last checkpoint.
+# The path of the last checkpoint, as mmengine's and mmsegmentation's tools read it; here only its name is trusted.
 POINTER = 'last_checkpoint'
 START = '.started'
 # Checkpoints with training state; `best_*.pth` hold weights only.
 NAME = re.compile(r'(epoch|iter|resume_iter)_\d+\.pth')
+ANY_NAME = re.compile(r'.+\.pth')
+# No path is longer.
+POINTER_LENGTH = 4096
+
+
+def named_inside(folder: Path, said: object, pattern: re.Pattern) -> Path | None:
+    """The file of a folder that a checkpoint or `last_checkpoint` means.
+
+    Both hold the path that was true when they were written. A folder may have been copied or renamed since, and a file
+    from elsewhere may say anything: only the name counts, and only in this folder.
+
+    Args:
+        folder: where it must lie.
+        said: what the file says.
+        pattern: what its name must be.
+
+    Returns:
+        The path, or None where that is no file of the folder.
+    """
+    name = Path(said).name if isinstance(said, str) else ''
+    return folder / name if pattern.fullmatch(name) and (folder / name).is_file() else None
 
 
 def latest_checkpoint(work_dir: Path, since: float = 0.0) -> Path | None:
     """Find the checkpoint that was finished last.
 
-    That is what `last_checkpoint` names; or a newer file, where training was killed between the two; or the newest
-    file, where there is no such name or its file is gone.
+    That is what `last_checkpoint` names; or one that goes on from there, where training was killed between the two; or
+    the one that was written last, where there is no such name or its file is gone. When and where a checkpoint was
+    written is read in it: a copied file may have any time.
 
     Args:
         work_dir: the work dir.
         since: leave out what is older than this time (seconds since 1970).
     """
-    found = {path: path.stat().st_mtime for path in work_dir.glob('*.pth') if NAME.fullmatch(path.name)}
-    pointer = work_dir / POINTER
-    if pointer.is_file():
-        named = Path(pointer.read_text().strip())
-        # A work dir may have been moved.
-        named = named if named.is_file() else work_dir / named.name
-        newer = {path: time for path, time in found.items() if time > pointer.stat().st_mtime}
-        if named.is_file():
-            found = newer or {named: named.stat().st_mtime}
+    found = {path: _written(path) for path in work_dir.glob('*.pth') if NAME.fullmatch(path.name) and path.is_file()}
+    named = _named_latest(work_dir)
+    if named is not None:
+        time, iteration = _written(named)
+        found = {path: one for path, one in found.items() if one[0] >= time and one[1] > iteration}
+        found = found or {named: (time, iteration)}
     last = max(found, key=found.get, default=None)
-    return None if last is None or found[last] < since else last
+    return None if last is None or last.stat().st_mtime < since else last
+
+
+def _named_latest(work_dir: Path) -> Path | None:
+    pointer = work_dir / POINTER
+    if not pointer.is_file():
+        return None
+    with pointer.open(encoding='utf-8', errors='replace') as f:
+        said = f.read(POINTER_LENGTH)
+    return named_inside(work_dir, said.strip(), ANY_NAME)
+
+
+def _written(checkpoint: Path) -> tuple[str, int]:
+    """When a checkpoint was written and after how many iterations; before all others where it does not say."""
+    try:
+        meta = open_state_dict(checkpoint).content.get('meta')
+    except CheckpointError:
+        # Whoever loads it is told why it cannot be read.
+        return '', -1
+    time, iteration = (meta.get('time'), meta.get('iter')) if isinstance(meta, dict) else ('', -1)
+    return (time, iteration) if isinstance(time, str) and isinstance(iteration, int) else ('', -1)
 
 
 def name_latest(work_dir: Path, checkpoint: str) -> None:

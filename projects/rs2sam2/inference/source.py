@@ -7,12 +7,11 @@ from mmengine.config import Config
 from torch import nn
 
 from rs2sam2.engine.launch import load_config
+from rs2sam2.engine.work_dir import POINTER, latest_checkpoint
 from rs2sam2.errors import CheckpointError, ConfigError, TokenizerError
 from rs2sam2.models.protocol import ReferringSegmentor
 from rs2sam2.weights.files import open_state_dict
 from rs2sam2.weights.loading import adapter_of, load_into
-
-LAST_CHECKPOINT = 'last_checkpoint'
 
 
 class ModelSource(NamedTuple):
@@ -139,9 +138,8 @@ def _best_checkpoint(folder: Path) -> Path:
         raise CheckpointError(f'{folder} holds several best checkpoints ({names}): name one as weights')
     if best:
         return best[0]
-    pointer = folder / LAST_CHECKPOINT
-    if not pointer.is_file():
-        raise CheckpointError(f'{folder} holds neither best_*.pth nor {LAST_CHECKPOINT}: name a checkpoint as weights')
-    # The file holds the path that was true in training; a moved work dir still has the file itself.
-    named = Path(pointer.read_text().strip())
-    return named if named.is_file() else folder / named.name
+    if (last := latest_checkpoint(folder)) is None:
+        raise CheckpointError(
+            f'{folder} holds neither best_*.pth nor {POINTER} with the file that it names: name a checkpoint as weights'
+        )
+    return last
