@@ -13,7 +13,6 @@ from pathlib import Path
 
 from mmengine.config import Config
 from PIL import Image
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -21,6 +20,7 @@ from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.engine.tool_runs import run_tool
 from rs2sam2.evaluation.results import SampleResult, bootstrap_interval, read_results, summarise
 from rs2sam2.synthetic.dataset import build_demo_dataset
+from rs2sam2.terminal import plain, plain_console
 from rs2sam2.text.grammar import uses_position
 from rs2sam2.visualization.figure import contact_sheet
 
@@ -28,12 +28,12 @@ TOOLS = Path(__file__).resolve().parent
 SCENES = dict(train=2000, val=40, test=150)
 SIZE = 160
 DRAWN, PICTURES = 90, 6
-console = Console()
+console = plain_console()
 
 
 def step(title: str) -> float:
     """Print a heading; return the time."""
-    console.rule(f'[bold]{title}')
+    console.rule(plain(title))
     return time.time()
 
 
@@ -80,13 +80,13 @@ def main() -> None:
     step('1  data: aerial-looking scenes with referring expressions, in the layout of RRSIS-D')
     if not args.data.exists():
         draw_data(args.data)
-    console.print(f'data set: {args.data}')
+    print(plain(f'data set: {args.data}'))
 
     step('2  training: tools/train.py on two processes')
     checkpoint = args.work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
     if not checkpoint.exists():
         run('train.py', args.config, '--work-dir', args.work_dir)
-    console.print(f'checkpoint: {checkpoint}')
+    print(plain(f'checkpoint: {checkpoint}'))
 
     results = {}
     controls = {
@@ -112,8 +112,9 @@ def main() -> None:
     sheet = args.work_dir / 'pictures.png'
     chosen = pictures[:: max(1, len(pictures) // PICTURES)][:PICTURES]
     contact_sheet([Image.open(path) for path in chosen], columns=2).save(sheet)
-    console.print(f'pictures: {sheet}  (each: {args.work_dir}/test/pictures)\ncurves:   {args.work_dir}/curves.png')
-    console.print(f'all in {(time.time() - begin) / 60:.1f} min')
+    print(plain(f'pictures: {sheet}  (each: {args.work_dir}/test/pictures)'))
+    print(plain(f'curves:   {args.work_dir}/curves.png'))
+    print(f'all in {(time.time() - begin) / 60:.1f} min')
 
 
 if __name__ == '__main__':

@@ -1,8 +1,22 @@
 """Errors that a user can mend: each carries one line that names the file or key and the way out."""
 
+import re
+
+from rs2sam2.terminal import plain, shortened
+
+# How torch hands on what a worker of a data loader raised: the worker's traceback, which ends with kind and text.
+_FROM_WORKER = re.compile(
+    r'Caught \w+ in DataLoader worker process \d+\.\nOriginal Traceback.*\n[\w.]+: (.*)', re.DOTALL
+)
+
 
 class RefSegError(Exception):
-    """Bad input; the text is one line for the user, shown without a traceback by the tools."""
+    """Bad input; as a text it is one line for the user, shown without a traceback by the tools."""
+
+    def __str__(self) -> str:
+        text = super().__str__().strip()
+        found = _FROM_WORKER.fullmatch(text)
+        return shortened(plain(found[1] if found else text))
 
 
 class DataError(RefSegError):

@@ -11,13 +11,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.engine.tool_runs import train_and_test
 from rs2sam2.errors import ConfigError
 from rs2sam2.evaluation.ablation import ablation_figure, ablation_table
 from rs2sam2.evaluation.results import read_results
+from rs2sam2.terminal import plain, plain_console
 
 TOOLS = Path(__file__).resolve().parents[1]
 
@@ -46,17 +45,17 @@ def main() -> None:
     """Run every config, then show the table."""
     args = parse_args()
     check_names(args.configs)
-    console = Console()
+    console = plain_console()
     runs = {}
     for number, config in enumerate(args.configs, 1):
-        console.rule(f'[bold]{number} of {len(args.configs)}: {config.stem}')
+        console.rule(plain(f'{number} of {len(args.configs)}: {config.stem}'))
         results = train_and_test(TOOLS, config, args.work_dir / config.stem, args.processes, args.cfg_options)
         runs[config.stem] = read_results(results)
         table = ablation_table(runs)
         (args.work_dir / 'table.md').write_text(table + '\n', encoding='utf-8')
         ablation_figure(runs, args.work_dir / 'table.png')
     print(table)
-    console.print(f'also in {args.work_dir}/table.md and {args.work_dir}/table.png', highlight=False, soft_wrap=True)
+    print(plain(f'also in {args.work_dir}/table.md and {args.work_dir}/table.png'))
 
 
 if __name__ == '__main__':

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 import torch
 from mmengine.config import Config, DictAction
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.profiler import profile
@@ -36,6 +35,7 @@ from rs2sam2.engine.measure import (
     sam2_trunk,
     seconds,
 )
+from rs2sam2.terminal import plain, plain_console
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 OPERATIONS_SHOWN = 10
@@ -173,7 +173,7 @@ def timing_table(candidates: list[Candidate], peak: float, args: argparse.Namesp
         ]
         before, top = (f'{size / 1e9:.2f}' for size in one.memory)
         table.add_row(
-            one.name, f'{wall:.3f}', f'{args.batch_size / wall:.2f}', f'{ratios[0]:.3f}', f'{cpu:.2f}',
+            plain(one.name), f'{wall:.3f}', f'{args.batch_size / wall:.2f}', f'{ratios[0]:.3f}', f'{cpu:.2f}',
             f'{ratios[1]:.3f}', f'{one.flops / 1e9:,.0f}', f'{one.flops / wall / peak:.0%}', top, before,
         )  # fmt: skip
     return table
@@ -208,7 +208,7 @@ def component_table(candidate: Candidate, model: nn.Module, device: str) -> Tabl
         if stage.inside:
             spent[stage.inside] -= spent[stage.name]
     spent['rest'] = total - sum(spent.values())
-    table = Table(title=f'{candidate.name}, by component (forward; the rest holds loss and backward)')
+    table = Table(title=f'{plain(candidate.name)}, by component (forward; the rest holds loss and backward)')
     table.add_column('component')
     for column in ('s', 'share'):
         table.add_column(column, justify='right')
@@ -225,7 +225,7 @@ def operation_table(candidate: Candidate) -> Table:
     on_gpu = any(event.self_device_time_total for event in events)
     times = {e.key: e.self_device_time_total if on_gpu else e.self_cpu_time_total for e in events}
     total = sum(times.values())
-    table = Table(title=f'{candidate.name}, by operation')
+    table = Table(title=f'{plain(candidate.name)}, by operation')
     table.add_column('operation')
     for column in ('s', 'share', 'calls'):
         table.add_column(column, justify='right')
@@ -248,7 +248,7 @@ def main() -> None:
         candidates.append(candidate)
         models.append(model)
     peak = time_in_turns(candidates, args, device)
-    console = Console(width=160)
+    console = plain_console(width=160)
     console.print(timing_table(candidates, peak, args, device))
     if args.breakdown:
         for candidate, model in zip(candidates[-len(models) :], models, strict=True):

@@ -11,12 +11,12 @@ import rasterio
 from PIL import Image
 from rasterio.transform import from_origin
 from rasterio.windows import Window
-from rich.console import Console
 from rich.table import Table
 
 from rs2sam2.errors import RefSegError
 from rs2sam2.geo.predictor import WindowPredictor
 from rs2sam2.geo.scene import SceneResult, segment_scene
+from rs2sam2.terminal import plain_console
 
 _BLOCK = 512
 _STAGES = {
@@ -107,7 +107,7 @@ def main() -> None:
     for stage, what in _STAGES.items():
         seconds = result.seconds.get(stage, 0.0)
         table.add_row(stage, f'{seconds:.2f}', f'{1000 * seconds / max(result.windows_run, 1):.1f}', what)
-    console = Console()
+    console = plain_console()
     console.print(table)
     console.print(f'{result.windows_run} windows of {args.window}, {result.windows_run / total:.1f} windows/s')
     # On a machine that others use too, the processor time says more than the wall clock.

@@ -7,11 +7,11 @@ import argparse
 
 import torch
 from mmengine.config import DictAction
-from rich.console import Console
 from rich.table import Table
 
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.engine.measure import TINY_CONFIG, count_flops, random_batch, random_model, read_config, sam2_trunk
+from rs2sam2.terminal import plain, plain_console
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,7 +43,8 @@ def main() -> None:
     for stage in stages:
         if stage.inside:
             spent[stage.inside] -= spent[stage.name]
-    table = Table(title=f'{cfg.filename}, batch {args.batch_size}, {args.text_length} tokens', title_justify='left')
+    title = f'{plain(cfg.filename)}, batch {args.batch_size}, {args.text_length} tokens'
+    table = Table(title=title, title_justify='left')
     for column in ('component', 'GFLOP', 'share', 'x plain trunk'):
         table.add_column(column, justify='left' if column == 'component' else 'right')
 
@@ -56,7 +57,8 @@ def main() -> None:
     row('whole model', counts[''])
     row("the sam2 package's plain trunk", yardstick)
     parameters = sum(p.numel() for p in model.parameters())
-    Console(width=100).print(table, f'{parameters:,} parameters; torch {torch.__version__}, counted on the meta device')
+    facts = f'{parameters:,} parameters; torch {torch.__version__}, counted on the meta device'
+    plain_console(width=100).print(table, facts)
 
 
 if __name__ == '__main__':

@@ -21,13 +21,13 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
-from rich.console import Console
 from rich.table import Table
 from sentencepiece import SentencePieceProcessor
 
 from rs2sam2.engine.launch import load_config, one_line_errors
 from rs2sam2.engine.measure import device_name
 from rs2sam2.synthetic.dataset import build_demo_dataset
+from rs2sam2.terminal import plain, plain_console
 
 CORES = 8
 DRAWN_SIZE = 800
@@ -113,7 +113,9 @@ def main() -> None:
         stages = time_stages(dataset, indices)
         rate = time_loader(cfg, dataset, args)
     source = 'its own training set' if args.dataset else 'drawn scenes'
-    table = Table(title=f'{args.config}, {source}, {len(indices)} samples; {device_name("cpu")}', title_justify='left')
+    table = Table(
+        title=f'{plain(args.config)}, {source}, {len(indices)} samples; {device_name("cpu")}', title_justify='left'
+    )
     for column in ('stage', 'ms', 'CPU ms', 'share'):
         table.add_column(column, justify='left' if column == 'stage' else 'right')
     wall, cpu = (sum(times) for times in zip(*stages.values(), strict=True))
@@ -122,7 +124,7 @@ def main() -> None:
     table.add_section()
     table.add_row('one sample', f'{wall * 1e3:.2f}', f'{cpu * 1e3:.2f}', '100.0%')
     cores = min(max(1, args.workers), os.cpu_count())
-    Console(width=120).print(
+    plain_console(width=120).print(
         table,
         f'by CPU time: {1 / cpu:.1f} samples/s a core, x {CORES} cores = {CORES / cpu:.0f} samples/s',
         f'by the clock: {rate:.1f} samples/s through the loader with {args.workers} workers, '

@@ -4,6 +4,7 @@ python tools/model_converters/convert.py SRC DST --source {rs2sam2,beit3,sam2,ev
 """
 
 import argparse
+import sys
 from collections import Counter
 from math import prod
 from pathlib import Path
@@ -11,10 +12,10 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from rich.console import Console
 from rich.table import Table
 
 from rs2sam2.engine.launch import load_config, one_line_errors
+from rs2sam2.terminal import plain, plain_console
 from rs2sam2.weights.adapters import ADAPTERS, Adapter, Conversion, to_official, to_ours
 from rs2sam2.weights.files import StateDictFile, TensorSpec, open_state_dict, save_state_dict
 from rs2sam2.weights.targets import config_specs, fit_architecture
@@ -61,13 +62,13 @@ def report(conversion: Conversion, args: argparse.Namespace) -> Table:
     """What became of every entry: mapped, dropped and new, with numbers of parameters."""
     specs = conversion.source.specs
     dtypes = Counter(str(specs[name].dtype).removeprefix('torch.') for name in conversion.mapped.values())
-    table = Table(title=f'{args.src} -> {args.dst} ({conversion.adapter.title})', title_justify='left')
+    table = Table(title=plain(f'{args.src} -> {args.dst} ({conversion.adapter.title})'), title_justify='left')
     for column, justify in (('', 'left'), ('entries', 'right'), ('parameters', 'right'), ('what', 'left')):
         table.add_column(column, justify=justify, overflow='fold')
 
     def row(kind: str, names: list[str], what: str, known: bool = True) -> None:
         parameters = f'{sum(prod(specs[name].shape) for name in names):,}' if known else ''
-        table.add_row(kind, f'{len(names):,}', parameters, what)
+        table.add_row(kind, f'{len(names):,}', parameters, plain(what))
 
     as_read = ', '.join(f'{n:,} {dtype}' for dtype, n in dtypes.items())
     row('mapped', list(conversion.mapped.values()), as_read + (f' -> {args.dtype}' if args.dtype else ''))
@@ -97,7 +98,7 @@ def main() -> None:
         conversion = to_ours(adapter, source, target, dtype=dtype)
         meta = dict(source=adapter.source, converted_from=args.src.name)
         save_state_dict(args.dst, dict(conversion.tensors()), meta, wrapper='state_dict')
-    Console(width=None if Console().is_terminal else 160).print(report(conversion, args))
+    plain_console(width=None if sys.stdout.isatty() else 160).print(report(conversion, args))
 
 
 if __name__ == '__main__':

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from rich.console import Console
 
 from rs2sam2.engine.launch import load_config, one_line_errors
 from rs2sam2.errors import ConfigError
 from rs2sam2.models.common.lora import merge_lora
+from rs2sam2.terminal import plain
 from rs2sam2.weights.adapters.adapter import OWN
 from rs2sam2.weights.files import open_state_dict, save_state_dict
 from rs2sam2.weights.loading import load_into
@@ -42,7 +42,7 @@ def main() -> None:
     merge_lora(model.union_encoder)
     meta = dict(merged_from=args.checkpoint.name)
     save_state_dict(args.dst, model.state_dict(), meta, wrapper='state_dict')
-    Console().print(f'{args.checkpoint} -> {args.dst}: {len(updates) // 2} low-rank updates merged', soft_wrap=True)
+    print(plain(f'{args.checkpoint} -> {args.dst}: {len(updates) // 2} low-rank updates merged'))
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
 from rs2sam2.errors import ConfigError, DataError, RefSegError, TrainingError
+from rs2sam2.signals import Stopped, stop_by_exception
 
 EXIT_BAD_INPUT = 2
 # How torch says that a worker ended, and what that means.
@@ -33,25 +35,38 @@ CUSTOM_IMPORTS = "custom_imports = dict(imports=['rs2sam2'], allow_failed_import
 
 
 @contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_errors(when_stopped: str = '') -> Iterator[None]:
     """Print a `RefSegError` as one line on stderr and exit with 2; other errors are bugs and keep their traceback.
 
-    A worker of a data loader that dies is named like one.
+    A worker of a data loader that dies is named like one. Ctrl+C, SIGTERM and SIGHUP end what runs in order, with one
+    line (see `rs2sam2.signals`).
+
+    Args:
+        when_stopped: what that line says besides.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that has no such letter shows its number.
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
     try:
-        yield
+        with stop_by_exception():
+            yield
+    except Stopped as stopped:
+        if get_rank() == 0:
+            print(f'stopped by {stopped.name}{when_stopped}', file=sys.stderr)
+        if dist.is_available() and dist.is_initialized():
+            # Leaving the group would wait for processes that may be gone.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(stopped.code)
+        raise
     except (RefSegError, RuntimeError) as error:
         if not isinstance(error, RefSegError):
             error = _worker_death(error)
             if error is None:
                 raise
-        # An error of a data loader's worker arrives with the worker's traceback in front of its line.
-        line = str(error).strip().splitlines()[-1]
-        kinds = tuple(f'{cls.__module__}.{cls.__qualname__}: ' for cls in RefSegError.__subclasses__())
-        for kind in kinds:
-            line = line.removeprefix(kind)
         if not isinstance(error, TrainingError) or get_rank() == 0:
-            print(f'error: {line}', file=sys.stderr)
+            print(f'error: {error}', file=sys.stderr)
         _leave_process_group()
         sys.exit(EXIT_BAD_INPUT)
     # Not left to the end of the interpreter, where threads of the group may still be at work.

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rs2sam2.evaluation.results import METRICS, SampleResult, bootstrap_interval, summarise
+from rs2sam2.terminal import plain
 
 SIZE_LIMITS = (0.01, 0.1)
 """Shares of the image below which a target is small, and below which it is medium."""
@@ -23,11 +24,11 @@ def _render(table: Table) -> str:
 def plain_table(title: str, first: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A titled table as text: a first column at the left, numbers at the right."""
     table = Table(box=MARKDOWN)
-    table.add_column(first, no_wrap=True)
+    table.add_column(plain(first), no_wrap=True)
     for column in columns:
-        table.add_column(column, justify='right', no_wrap=True)
+        table.add_column(plain(column), justify='right', no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(plain(cell) for cell in row))
     return f'{title}\n\n{_render(table)}'
 
 
