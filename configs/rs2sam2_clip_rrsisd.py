@@ -44,5 +44,4 @@ cut = dict(tokenize, max_length=77)
 train_pipeline = [cut if step['type'] == 'TokenizeExpression' else step for step in _base_.train_pipeline]
 test_pipeline = [tokenize if step['type'] == 'TokenizeExpression' else step for step in _base_.test_pipeline]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

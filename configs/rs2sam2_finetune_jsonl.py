@@ -12,9 +12,7 @@ model = dict(
     init_cfg=None,
     decode_head=dict(
         losses=[
-            dict(type='ReferringCrossEntropyLoss', class_weight=(0.9, 1.1), loss_weight=0.9),
-            dict(type='ReferringDiceLoss', loss_weight=0.1),
-            dict(type='TextGuidedBoundaryLoss', hard=False, loss_weight=0.2),
+            *_base_.model.decode_head.losses,
             # The release never trained its scores: these two do.
             dict(type='IoUScoreLoss', loss_weight=0.05),
             dict(type='PresenceLoss', loss_weight=0.05),

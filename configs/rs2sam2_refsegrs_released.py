@@ -1,11 +1,6 @@
 # RefSegRS exactly as released: the hard boundary loss.
 _base_ = ['rs2sam2_refsegrs.py']
-model = dict(
-    decode_head=dict(
-        losses=[
-            dict(type='ReferringCrossEntropyLoss', class_weight=(0.9, 1.1), loss_weight=0.9),
-            dict(type='ReferringDiceLoss', loss_weight=0.1),
-            dict(type='TextGuidedBoundaryLoss', hard=True, loss_weight=0.2),
-        ]
-    )
-)
+losses = [
+    dict(one, hard=True) if one.type == 'TextGuidedBoundaryLoss' else one for one in _base_.model.decode_head.losses
+]
+model = dict(decode_head=dict(losses=losses))

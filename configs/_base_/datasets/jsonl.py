@@ -1,56 +1,7 @@
 # One's own data, a JSON object a line (docs/your_data.md): data/mine/train.jsonl, val.jsonl, test.jsonl.
+_base_ = ['two_views.py']
 data_root = 'data/mine'
-tokenizer = dict(type='RefSegTokenizer', path='pretrained/beit3.spm', num_pieces=64000)
-load = [dict(type='LoadRGBImage'), dict(type='LoadReferringMask')]
-train_pipeline = [
-    *load,
-    dict(type='ResizeTwoViews', size=1024, union_size=224),
-    dict(type='TokenizeExpression', tokenizer=tokenizer, max_length=512),
-    dict(type='PackRefSegInputs'),
-]
-test_pipeline = [
-    *load,
-    dict(type='ResizeTwoViews', size=1024, union_size=224, resize_mask=False),
-    dict(type='TokenizeExpression', tokenizer=tokenizer),
-    dict(type='PackRefSegInputs'),
-]
-train_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    # Sentences that mean nothing teach the presence score; RRSISMetric does not score them, so the others drop them.
-    dataset=dict(
-        type='JSONLRefSegDataset', data_root=data_root, split='train', no_target='keep', pipeline=train_pipeline
-    ),
-)
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='JSONLRefSegDataset',
-        data_root=data_root,
-        split='val',
-        no_target='drop',
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='JSONLRefSegDataset',
-        data_root=data_root,
-        split='test',
-        no_target='drop',
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
-val_evaluator = dict(type='RRSISMetric', protocol='native')
-test_evaluator = dict(type='RRSISMetric', protocol='native', breakdown=('category', 'size', 'position_words'))
+dataset = dict(type='JSONLRefSegDataset', data_root=data_root)
+# Sentences that mean nothing teach the presence score; RRSISMetric does not score them, so the others drop them.
+train_dataloader = dict(dataset=dict(**dataset, no_target='keep'))
+val_dataloader = test_dataloader = dict(dataset=dict(**dataset, no_target='drop'))

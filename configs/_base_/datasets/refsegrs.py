@@ -1,42 +1,9 @@
+_base_ = ['two_views.py']
 data_root = 'data/refsegrs'
-tokenizer = dict(type='RefSegTokenizer', path='pretrained/beit3.spm', num_pieces=64000)
-load = [dict(type='LoadRGBImage'), dict(type='LoadReferringMask')]
-train_pipeline = [
-    *load,
-    dict(type='ResizeTwoViews', size=1024, union_size=224),
-    dict(type='TokenizeExpression', tokenizer=tokenizer, max_length=512),
-    dict(type='PackRefSegInputs'),
-]
-test_pipeline = [
-    *load,
-    dict(type='ResizeTwoViews', size=1024, union_size=224, resize_mask=False),
-    dict(type='TokenizeExpression', tokenizer=tokenizer),
-    dict(type='PackRefSegInputs'),
-]
-train_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='RefSegRSDataset', data_root=data_root, split='train', pipeline=train_pipeline),
-)
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='RefSegRSDataset', data_root=data_root, split='val', test_mode=True, pipeline=test_pipeline),
-)
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='RefSegRSDataset', data_root=data_root, split='test', test_mode=True, pipeline=test_pipeline),
-)
-val_evaluator = dict(type='RRSISMetric', protocol='published_1024')
+dataset = dict(type='RefSegRSDataset', data_root=data_root)
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dataset)
+val_evaluator = dict(protocol='published_1024')
 test_evaluator = dict(
-    type='RRSISMetric',
     protocol='published_1024',
     breakdown=('size', 'position_words'),
     published=dict(

@@ -1,3 +1,3 @@
-# Linear layers of the other side's mean in place of the fusion's attentions.
-_base_ = ['full.py']
-model = dict(neck=dict(reader='linear'))
+# bhfm_linear on the embedded scenes.
+_base_ = ['full.py', '../../_base_/ablations/bhfm_linear.py']
+model = _base_.ablation

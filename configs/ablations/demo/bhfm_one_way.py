@@ -1,3 +1,3 @@
-# The image reads the text in every block, the text never the image.
-_base_ = ['full.py']
-model = dict(neck=dict(update_text=False))
+# bhfm_one_way on the embedded scenes.
+_base_ = ['full.py', '../../_base_/ablations/bhfm_one_way.py']
+model = _base_.ablation

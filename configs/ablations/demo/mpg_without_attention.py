@@ -1,3 +1,3 @@
-# The mask prompt generator without its cross-attention.
-_base_ = ['full.py']
-model = dict(mask_prompt_generator=dict(cross_attention=False))
+# mpg_without_attention on the embedded scenes.
+_base_ = ['full.py', '../../_base_/ablations/mpg_without_attention.py']
+model = _base_.ablation

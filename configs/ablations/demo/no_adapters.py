@@ -1,3 +1,3 @@
-# No adapters beside the backbone's MLPs.
-_base_ = ['full.py']
-model = dict(neck=dict(adapters=False))
+# no_adapters on the embedded scenes.
+_base_ = ['full.py', '../../_base_/ablations/no_adapters.py']
+model = _base_.ablation

@@ -1,5 +1,3 @@
-# No fusion in the backbone; prompts, gate and boundary loss stay.
-_base_ = ['full.py']
-model = dict(
-    neck=None,
-)
+# no_bhfm on the embedded scenes.
+_base_ = ['full.py', '../../_base_/ablations/no_bhfm.py']
+model = _base_.ablation

@@ -1,13 +1,4 @@
-# No boundary loss.
-_base_ = ['full.py']
-model = dict(
-    decode_head=dict(
-        losses=[
-            dict(type='ReferringCrossEntropyLoss', class_weight=(0.9, 1.1), loss_weight=1.0),
-            dict(type='ReferringDiceLoss', loss_weight=1.0),
-            dict(type='PseudoMaskLoss', loss_weight=1.0),
-            dict(type='IoUScoreLoss', loss_weight=0.05),
-            dict(type='PresenceLoss', loss_weight=0.05),
-        ],
-    ),
-)
+# no_boundary on the embedded scenes.
+_base_ = ['full.py', '../../_base_/ablations/no_boundary.py']
+model = _base_.ablation
+model.decode_head.losses = [one for one in _base_.model.decode_head.losses if one.type not in _base_.losses_off]

@@ -1,3 +1,3 @@
-# No text gate before the mask decoder.
-_base_ = ['full.py']
-model = dict(decode_head=dict(text_gate=None))
+# no_gate on the embedded scenes.
+_base_ = ['full.py', '../../_base_/ablations/no_gate.py']
+model = _base_.ablation

@@ -1,17 +1,4 @@
-# The baseline with the boundary loss.
-_base_ = ['full.py']
-model = dict(
-    neck=None,
-    mask_prompt_generator=None,
-    decode_head=dict(
-        text_gate=None,
-        dense_prompt=False,
-        losses=[
-            dict(type='ReferringCrossEntropyLoss', class_weight=(0.9, 1.1), loss_weight=1.0),
-            dict(type='ReferringDiceLoss', loss_weight=1.0),
-            dict(type='TextGuidedBoundaryLoss', text_dim=128, hard=False, loss_weight=0.2),
-            dict(type='IoUScoreLoss', loss_weight=0.05),
-            dict(type='PresenceLoss', loss_weight=0.05),
-        ],
-    ),
-)
+# sparse_boundary on the embedded scenes.
+_base_ = ['full.py', '../../_base_/ablations/sparse_boundary.py']
+model = _base_.ablation
+model.decode_head.losses = [one for one in _base_.model.decode_head.losses if one.type not in _base_.losses_off]

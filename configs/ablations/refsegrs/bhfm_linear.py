@@ -1,3 +1,3 @@
-# Linear layers of the other side's mean in place of the fusion's attentions. Paper: mIoU 68.19.
-_base_ = ['../../rs2sam2_refsegrs.py']
-model = dict(neck=dict(reader='linear'))
+# bhfm_linear on RefSegRS; paper: mIoU 68.19..
+_base_ = ['../../rs2sam2_refsegrs.py', '../../_base_/ablations/bhfm_linear.py']
+model = _base_.ablation

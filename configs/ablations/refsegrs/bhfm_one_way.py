@@ -1,3 +1,3 @@
-# The image reads the text in every block, the text never the image. Paper: mIoU 70.10.
-_base_ = ['../../rs2sam2_refsegrs.py']
-model = dict(neck=dict(update_text=False))
+# bhfm_one_way on RefSegRS; paper: mIoU 70.10..
+_base_ = ['../../rs2sam2_refsegrs.py', '../../_base_/ablations/bhfm_one_way.py']
+model = _base_.ablation

@@ -1,3 +1,3 @@
-# The mask prompt generator without its cross-attention. Paper: mIoU 71.59.
-_base_ = ['../../rs2sam2_refsegrs.py']
-model = dict(mask_prompt_generator=dict(cross_attention=False))
+# mpg_without_attention on RefSegRS; paper: mIoU 71.59..
+_base_ = ['../../rs2sam2_refsegrs.py', '../../_base_/ablations/mpg_without_attention.py']
+model = _base_.ablation

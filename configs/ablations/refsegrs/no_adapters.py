@@ -1,3 +1,3 @@
-# No adapters beside the backbone's MLPs. Paper: mIoU 61.08.
-_base_ = ['../../rs2sam2_refsegrs.py']
-model = dict(neck=dict(adapters=False))
+# no_adapters on RefSegRS; paper: mIoU 61.08..
+_base_ = ['../../rs2sam2_refsegrs.py', '../../_base_/ablations/no_adapters.py']
+model = _base_.ablation

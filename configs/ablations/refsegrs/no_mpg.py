@@ -1,8 +1,4 @@
-# No mask prompt generator: sparse prompt only, fusion and gate stay. Paper: mIoU 68.71.
-_base_ = ['../../rs2sam2_refsegrs.py']
-model = dict(
-    mask_prompt_generator=None,
-    decode_head=dict(
-        dense_prompt=False,
-    ),
-)
+# no_mpg on RefSegRS; paper: mIoU 68.71..
+_base_ = ['../../rs2sam2_refsegrs.py', '../../_base_/ablations/no_mpg.py']
+model = _base_.ablation
+model.decode_head.losses = [one for one in _base_.model.decode_head.losses if one.type not in _base_.losses_off]

@@ -1,0 +1,3 @@
+# No boundary loss.
+ablation = dict(decode_head=dict())
+losses_off = ['TextGuidedBoundaryLoss']
