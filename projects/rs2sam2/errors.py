@@ -41,3 +41,18 @@ class OutputError(RefSegError):
 
 class TrainingError(RefSegError):
     """Training cannot go on. It is raised on every process with the same text, and the tools print it once."""
+
+
+class TurnError(RefSegError):
+    """A sentence has no exact counterpart in a turned picture.
+
+    Attributes:
+        reason: why, in a few words that many sentences share.
+    """
+
+    def __init__(self, text: str, reason: str = '') -> None:
+        super().__init__(text)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple:
+        return type(self), (*self.args, self.reason)
