@@ -23,8 +23,10 @@ from rs2sam2.datasets.transforms import (
     LoadRGBImage,
     PackRefSegInputs,
     RandomBlackBoxes,
+    RandomTurn,
     ResizeTwoViews,
     TokenizeExpression,
+    Turn,
 )
 from rs2sam2.engine.checkpoint_hook import DurableCheckpointHook
 from rs2sam2.engine.nonfinite_hook import StopAtNonfiniteHook
@@ -83,9 +85,11 @@ COMPONENTS = {
         LoadReferringMask,
         PackRefSegInputs,
         RandomBlackBoxes,
+        RandomTurn,
         RefSegTokenizer,
         ResizeTwoViews,
         TokenizeExpression,
+        Turn,
     ),
     VISUALIZERS: (RefSegVisualizer,),
     # mmengine's own registries: that is where `Runner` and `BaseModule` look.

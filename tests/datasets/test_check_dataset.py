@@ -7,12 +7,14 @@ import sys
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmseg.registry import DATASETS
 from PIL import Image
 
 from helpers.paths import ROOT
 from rs2sam2.datasets.check import NOTES, PROBLEMS, check_datasets
 from rs2sam2.datasets.jsonl import JSONLRefSegDataset
 from rs2sam2.datasets.risbench import RISBenchDataset
+from rs2sam2.symmetry import SYMMETRIES
 from rs2sam2.synthetic.tokenizer import train_tokenizer
 from rs2sam2.text.grammar import vocabulary
 from rs2sam2.text.tokenizer import RefSegTokenizer
@@ -54,7 +56,8 @@ def test_a_clean_set(tmp_path):
     report = check(tmp_path)
     assert report.fit
     assert report.as_json()['findings'] == {}
-    assert report.splits['train'] == dict(samples=2, images=2, no_target=1, published=None)
+    turned = dict.fromkeys(SYMMETRIES, 1.0)
+    assert report.splits['train'] == dict(samples=2, images=2, no_target=1, published=None, turned=turned)
 
 
 def test_every_flaw_is_found_in_one_go(tmp_path):
@@ -86,7 +89,7 @@ def test_every_flaw_is_found_in_one_go(tmp_path):
     assert not report.fit
     assert {kind: len(texts) for kind, texts in found.items()} == {
         'damaged text': 1, 'unknown word': 2, 'bad image': 2, 'bad mask': 4, 'empty mask': 1, 'empty expression': 1,
-        'id twice': 1, 'image in two splits': 1,
+        'id twice': 1, 'image in two splits': 1, 'not turned': 1,
     }  # fmt: skip
     assert "reads like 'the café on the left'" in found['damaged text'][0]
     assert any('船' in text and 'in 1 sentences' in text for text in found['unknown word'])
@@ -95,6 +98,9 @@ def test_every_flaw_is_found_in_one_go(tmp_path):
     assert sum('its mask is 40 x 30' in text for text in found['bad mask']) == 1
     assert 'b.png' in found['image in two splits'][0]
     assert 'val.png' in found['image in two splits'][0]
+    assert found['not turned'] == ["train: 2 sentences: another language, such as 'the cafÃ© on the left'"]
+    assert report.splits['train']['turned']['rot90'] == pytest.approx(9 / 11)
+    assert report.splits['train']['turned']['identity'] == 1
     assert set(found) <= {*PROBLEMS, *NOTES}
 
 
@@ -168,6 +174,7 @@ def test_check_tool(config, monkeypatch, capsys):
     assert tool(monkeypatch, name, config, '--workers', 1) == 0
     printed = capsys.readouterr().out
     assert 'val, test' in printed
+    assert '100.0%' in printed
     assert 'not fit' not in printed
     report = json.loads((config.parent / 'work/check_dataset.json').read_text())
     assert report['fit'] is True
@@ -189,6 +196,21 @@ def test_browse_tool(config, monkeypatch, capsys):
     assert sheet.shape[0] > 600
     assert sheet.std() > 10
     assert tool(monkeypatch, 'misc/browse_dataset.py', config, '--number', 0) == 2
+
+
+def test_browse_tool_says_how_a_sample_is_turned(config, monkeypatch):
+    titles = []
+    browse = runpy.run_path(str(ROOT / 'tools/misc/browse_dataset.py'))
+    monkeypatch.setitem(
+        browse['picture'].__globals__, 'draw_figure', lambda panels, *texts: titles.append(texts) or panels[0].image
+    )
+    cfg = Config.fromfile(config)
+    cfg.train_dataloader.dataset.pipeline.insert(2, dict(type='Turn', element='rot90'))
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    browse['picture'](dataset[0], str)
+    ((sentence, subtitle),) = titles
+    assert sentence == 'The ship at the bottom'
+    assert 'turned by rot90' in subtitle
 
 
 def test_pieces_of_a_text(config):

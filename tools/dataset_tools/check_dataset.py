@@ -76,11 +76,12 @@ def show(report: CheckReport, out: Path) -> None:
     """Print the summary."""
     console = Console(highlight=False)
     table = Table(title='data sets', title_justify='left')
-    for column in ('split', 'samples', 'published', 'images', 'no target'):
+    for column in ('split', 'samples', 'published', 'images', 'no target', 'turn by all 8'):
         table.add_column(column, justify='left' if column == 'split' else 'right')
     for split, row in report.splits.items():
         published = f'{row["published"]:,}' if row['published'] else ''
-        table.add_row(split, f'{row["samples"]:,}', published, f'{row["images"]:,}', f'{row["no_target"]:,}')
+        turned = f'{min(row["turned"].values()):.1%}'
+        table.add_row(split, f'{row["samples"]:,}', published, f'{row["images"]:,}', f'{row["no_target"]:,}', turned)
     console.print(table)
     for kinds, style in ((PROBLEMS, 'bold red'), (NOTES, 'bold')):
         for kind, meaning in kinds.items():

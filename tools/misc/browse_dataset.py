@@ -52,7 +52,8 @@ def picture(packed: dict, tokens: Callable[[list[int]], str]) -> Image.Image:
         Panel(fit(views[1], SIDE), 'union view', '{} × {}'.format(*views[1].size)),
     ]
     ids = inputs.token_ids.tolist()
-    subtitle = f'sample {sample.sample_id}   {sample.category or ""}   {len(ids)} tokens: {tokens(ids)}'
+    turned = f'turned by {sample.turned_by}   ' if sample.get('turned_by', 'identity') != 'identity' else ''
+    subtitle = f'sample {sample.sample_id}   {sample.category or ""}   {turned}{len(ids)} tokens: {tokens(ids)}'
     return draw_figure(panels, sample.expression, subtitle)
 
 

@@ -12,7 +12,9 @@ from ftfy import fix_encoding
 from rs2sam2.datasets.base import RefSegDataset
 from rs2sam2.datasets.images import read_image
 from rs2sam2.datasets.transforms import LoadReferringMask
-from rs2sam2.errors import DataError, TokenizerError
+from rs2sam2.errors import DataError, TokenizerError, TurnError
+from rs2sam2.symmetry import SYMMETRIES
+from rs2sam2.text.directions import turn
 
 PROBLEMS = {
     'unreadable split': 'the files of a split cannot be read, so nothing in it was checked',
@@ -30,6 +32,7 @@ NOTES = {
     'empty mask': 'a mask without a pixel, of a sentence that is not marked no_target',
     'unknown word': 'a word with a piece that the tokenizer does not know',
     'damaged text': 'letters garbled by a wrong encoding (mojibake), as ftfy sees it; nothing is rewritten',
+    'not turned': 'sentences that cannot be turned with their image by every symmetry, by reason (RandomTurn)',
 }
 """What one should know; RRSIS-D has some of it, and its published numbers include it."""
 
@@ -39,7 +42,8 @@ class CheckReport:
     """What was found.
 
     Attributes:
-        splits: by name: `samples`, `images`, `no_target`, `published` (number of samples, or None).
+        splits: by name: `samples`, `images`, `no_target`, `published` (number of samples, or None), `turned` (share of
+            the sentences that turn by each symmetry).
         findings: by a key of `PROBLEMS` or `NOTES`: one text a finding.
     """
 
@@ -108,6 +112,7 @@ def check_datasets(
         images += [_Image(split, path, members, dataset.check_sample) for path, members in by_path.items()]
         _count(report, split, dataset, samples, len(by_path))
         _read_sentences(report, split, samples, words)
+        _turn_sentences(report, split, samples)
     if tokenizer is not None:
         for word, count in words.items():
             try:
@@ -157,6 +162,25 @@ def _read_sentences(report: CheckReport, split: str, samples: list[dict], words:
                 f'{split}: sample {sample["sample_id"]}: {text!r} reads like {mended!r}'
             )
         words.update(set(text.split()))
+
+
+def _turn_sentences(report: CheckReport, split: str, samples: list[dict]) -> None:
+    counts = Counter(sample['expression'] for sample in samples)
+    turned = dict.fromkeys(SYMMETRIES, 0)
+    refused: dict[str, list[str]] = defaultdict(list)
+    for sentence, count in counts.items():
+        for element in SYMMETRIES:
+            try:
+                turn(sentence, element)
+                turned[element] += count
+            except TurnError as error:
+                refused[error.reason].append(sentence)
+    report.splits[split]['turned'] = {element: count / max(len(samples), 1) for element, count in turned.items()}
+    for reason, sentences in sorted(refused.items()):
+        some = list(dict.fromkeys(sentences))
+        report.findings['not turned'].append(
+            f'{split}: {sum(counts[one] for one in some):,} sentences: {reason}, such as {some[0]!r}'
+        )
 
 
 def _look_at_all(images: list[_Image], workers: int) -> Iterator[_Looked]:

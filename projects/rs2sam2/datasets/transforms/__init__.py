@@ -4,6 +4,7 @@ from rs2sam2.datasets.transforms.black_boxes import RandomBlackBoxes
 from rs2sam2.datasets.transforms.formatting import PackRefSegInputs
 from rs2sam2.datasets.transforms.loading import LoadReferringMask, LoadRGBImage
 from rs2sam2.datasets.transforms.tokenize import TokenizeExpression
+from rs2sam2.datasets.transforms.turning import RandomTurn, Turn
 from rs2sam2.datasets.transforms.two_views import ResizeTwoViews
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     'LoadReferringMask',
     'PackRefSegInputs',
     'RandomBlackBoxes',
+    'RandomTurn',
     'ResizeTwoViews',
     'TokenizeExpression',
+    'Turn',
 ]

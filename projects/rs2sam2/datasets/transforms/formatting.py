@@ -12,7 +12,7 @@ class PackRefSegInputs(BaseTransform):
     """Pack a sample.
 
     Returns `inputs`, a `ReferringSample`, and `data_samples`, a `RefSegDataSample` with the meta of its class and,
-    where a mask was loaded, `gt_sem_seg` (1, h, w) uint8.
+    where it was turned, `turned_by` or `turn_refused`; where a mask was loaded, `gt_sem_seg` (1, h, w) uint8.
     """
 
     def transform(self, results: dict) -> dict:
@@ -27,6 +27,8 @@ class PackRefSegInputs(BaseTransform):
                 ori_shape=results['ori_shape'],
             )
         )
+        turning = {key: results[key] for key in ('turned_by', 'turn_refused') if key in results}
+        sample.set_metainfo(turning)
         if 'gt_seg_map' in results:
             sample.gt_sem_seg = PixelData(data=torch.from_numpy(results['gt_seg_map'])[None])
         inputs = ReferringSample(
