@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.paths import SHARED
 
+from helpers.paths import SHARED
 from rs2sam2.datasets.safe_pickle import load_plain_pickle
 from rs2sam2.errors import ConfigError, TurnError
 from rs2sam2.symmetry import SYMMETRIES
