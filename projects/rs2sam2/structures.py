@@ -101,5 +101,5 @@ class RefSegDataSample(SegDataSample):
 
     mmseg's `SegDataSample` (`gt_sem_seg`, `seg_logits`, `pred_sem_seg`), plus `pseudo_mask` (PixelData) and the scalars
     `pred_iou` and `presence`, which are None when their head was never trained. Meta: `sample_id`, `img_path`,
-    `expression`, `category`, `no_target`, `ori_shape`.
+    `expression`, `category`, `no_target`, `ori_shape`; of a prediction also `precision`.
     """

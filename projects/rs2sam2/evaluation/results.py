@@ -39,6 +39,7 @@ class SampleResult:
         pred_iou: SAM2's own estimate of the IoU, None when it was never trained.
         presence: probability that the target is there, None when it was never trained.
         empty_prediction: whether the prediction is empty, at the size of the protocol.
+        precision: what the model computed in, 'fp32', 'bf16' or 'fp16'; None where the file does not say.
     """
 
     sample_id: str
@@ -54,6 +55,7 @@ class SampleResult:
     pred_iou: float | None = None
     presence: float | None = None
     empty_prediction: bool | None = None
+    precision: str | None = None
 
 
 _TYPES = get_type_hints(SampleResult)
@@ -68,6 +70,8 @@ def _parse(line: str) -> SampleResult:
     if not isinstance(row, dict):
         raise ValueError('not a JSON object')
     for name, kind in _TYPES.items():
+        if name == 'precision':
+            row.setdefault(name, None)
         if name not in row:
             raise ValueError(f'`{name}` is missing')
         value = row[name]

@@ -181,6 +181,7 @@ class RRSISMetric(BaseMetric):
             iou=iou(intersection, union),
             target_share=area / sample['gt_sem_seg']['data'].numel(),
             empty_prediction=bool(empty),
+            precision=sample.get('precision'),
             **scores,
         )
 

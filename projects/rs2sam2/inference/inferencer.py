@@ -19,10 +19,12 @@ from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.inference.images import ImageSource, InputImage, load_image, pair
 from rs2sam2.inference.points import Box, Points, point_prompts
 from rs2sam2.inference.results import SegmentationResult
-from rs2sam2.inference.source import find_model, load_weights, test_pipeline
+from rs2sam2.inference.source import find_model, test_pipeline
+from rs2sam2.models.common.precision import PRECISIONS
 from rs2sam2.models.protocol import ReferringSegmentor
 from rs2sam2.structures import PointPrompts, RefSegDataSample
 from rs2sam2.visualization.overlay import FOUND, draw_regions
+from rs2sam2.weights.building import build_filled
 
 OVERLAY_SIDE = 2048
 READERS = ('LoadRGBImage', 'LoadReferringMask')
@@ -43,13 +45,16 @@ class PreparedSample(NamedTuple):
 
 
 class RS2SAM2Inferencer(BaseInferencer):
-    """Segments images by referring expressions.
+    """Segments images by referring expressions, with the model folded for inference.
 
     Args:
         model: a config file, or a work dir with its config and best checkpoint (see `source.find_model`).
         weights: checkpoint, one of ours or a published file; None takes the work dir's best.
         device: 'cpu', 'cuda:1' ...; None takes a GPU where there is one.
         show_progress: show a progress bar in calls.
+        precision: 'auto', 'fp32', 'bf16' or 'fp16'; None takes the config's, which is 'auto' where it says nothing:
+            bf16 on a GPU that has it, fp32 elsewhere.
+        compile: compile the model; the first batches take a minute or more, later ones less time.
 
     Raises:
         RefSegError: the model cannot be used; one line says why.
@@ -61,7 +66,12 @@ class RS2SAM2Inferencer(BaseInferencer):
         weights: str | Path | None = None,
         device: str | None = None,
         show_progress: bool = False,
+        precision: str | None = None,
+        compile: bool = False,
     ) -> None:
+        if precision is not None and precision not in PRECISIONS:
+            raise ConfigError(f'precision={precision!r}: one of {", ".join(PRECISIONS)}')
+        self.precision, self.compiled = precision, compile
         self.source = find_model(model, weights)
         super().__init__(self.source.config, str(self.source.weights), device, 'mmseg', show_progress)
 
@@ -172,16 +182,21 @@ class RS2SAM2Inferencer(BaseInferencer):
         ]
 
     def _init_model(self, cfg: Config, weights: str, device: str) -> torch.nn.Module:
-        model = MODELS.build(cfg.model)
-        if not isinstance(model, ReferringSegmentor):
-            raise ConfigError(f'{self.source.config_path}: {type(model).__name__} segments no expressions')
-        load_weights(model, Path(weights))
+        kind = cfg.model.type
+        kind = MODELS.get(kind) if isinstance(kind, str) else kind
+        if not isinstance(kind, type) or not issubclass(kind, ReferringSegmentor):
+            raise ConfigError(f'{self.source.config_path}: model type {cfg.model.type} segments no expressions')
         try:
-            model.to(device)
+            torch.empty(1, device=device)
         except (RuntimeError, AssertionError) as error:
             line = str(error).strip().splitlines()[0]
             raise ConfigError(f'device={device!r} cannot be used ({line}): use cpu, or another one') from error
-        return model.eval()
+        model = build_filled(cfg.model, Path(weights), device).fold()
+        if self.precision is not None:
+            model.precision = self.precision
+        if self.compiled:
+            model.encode_decode = torch.compile(model.encode_decode)
+        return model
 
     def _init_pipeline(self, cfg: Config) -> 'SplitPipeline':
         return SplitPipeline(test_pipeline(cfg))

@@ -30,6 +30,7 @@ class SegmentationResult:
         score: whether the target is there, in [0, 1]; 0 where the model found no foreground.
         score_kind: 'presence', or 'mean foreground probability' (over the foreground of `logits`) without one.
         reason: why the mask is empty; None where it is not.
+        precision: what the model computed in: 'fp32', 'bf16' or 'fp16'.
         notes: what the user should know about how the image was read.
     """
 
@@ -43,6 +44,7 @@ class SegmentationResult:
     score: float
     score_kind: str
     reason: str | None
+    precision: str = 'fp32'
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -70,6 +72,7 @@ class SegmentationResult:
             score=score,
             score_kind=kind,
             reason=reason,
+            precision=sample.precision,
             notes=notes,
         )
 
@@ -124,6 +127,7 @@ class SegmentationResult:
             'predicted_iou': self.predicted_iou,
             'empty': self.empty,
             'reason': self.reason,
+            'precision': self.precision,
             'notes': list(self.notes),
         }
 

@@ -4,14 +4,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config
-from torch import nn
 
 from rs2sam2.engine.launch import load_config
 from rs2sam2.engine.work_dir import POINTER, latest_checkpoint
 from rs2sam2.errors import CheckpointError, ConfigError, TokenizerError
 from rs2sam2.models.protocol import ReferringSegmentor
-from rs2sam2.weights.files import open_state_dict
-from rs2sam2.weights.loading import adapter_of, load_into
 
 
 class ModelSource(NamedTuple):
@@ -69,19 +66,6 @@ def find_model(model: str | Path, weights: str | Path | None = None) -> ModelSou
         raise CheckpointError(f'{path} alone has no trained weights: name a checkpoint, or give a work dir')
     place_tokenizer(config, folder or path.parent)
     return ModelSource(config, path, Path(weights))
-
-
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill a model from a checkpoint of ours or a published file, strictly.
-
-    Raises:
-        CheckpointError: the file cannot be read or does not fit the model.
-    """
-    file = open_state_dict(path)
-    adapter = adapter_of(file, model)
-    if not adapter.whole:
-        raise CheckpointError(f'{path} holds {adapter.title} weights, a part of the model: name a whole checkpoint')
-    load_into(model, adapter, file)
 
 
 def test_pipeline(config: Config) -> list[dict]:

@@ -6,12 +6,14 @@ Nothing above this room asks a model for its parts: what differs between models 
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from rs2sam2.models.common.precision import autocast, choose_precision
 from rs2sam2.structures import MaskPrediction, PointPrompts, ReferringBatch, RefSegDataSample
 
 
@@ -53,16 +55,27 @@ class ReferringSegmentor(BaseSegmentor):
 
     Args:
         data_preprocessor: config of the preprocessor; its `pad(expressions, data_samples)` refuses what is too long.
+        test_cfg: `precision` of inference, 'auto' (default), 'fp32', 'bf16' or 'fp16': see `choose_precision`.
         init_cfg: mmengine's initialisation config.
+
+    Attributes:
+        precision: what `test_cfg` says; the inferencer's `precision` replaces it.
     """
 
     shard_units: ClassVar[tuple[str, ...]] = ()
     """Regular expressions of the modules that sharded training gathers one by one; each is called as a module."""
 
-    def __init__(self, data_preprocessor: dict | None = None, init_cfg: dict | list[dict] | None = None) -> None:
+    def __init__(
+        self,
+        data_preprocessor: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
         # mmengine would look the preprocessor up in its own registry where no default scope is set.
         data_preprocessor = MODELS.build(data_preprocessor) if data_preprocessor else None
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.precision = (test_cfg or {}).get('precision', 'auto')
+        choose_precision(self.precision, torch.device('cpu'))
 
     @property
     def input_spec(self) -> InputSpec:
@@ -95,15 +108,21 @@ class ReferringSegmentor(BaseSegmentor):
     ) -> list[RefSegDataSample]:
         """Predict a batch: each sample gets `seg_logits`, `pred_sem_seg`, `pseudo_mask`, `pred_iou`, `presence`.
 
+        The model computes in its `precision`, which each sample's meta then names.
+
         Args:
             inputs: the batch.
             data_samples: where the predictions go; new ones where None.
             points: clicks and boxes that refine the text; the same number for every sample.
         """
-        prediction = self.encode_decode(inputs, points=points)
+        device = inputs.image.device
+        precision = choose_precision(self.precision, device)
+        with autocast(precision, device):
+            prediction = self.encode_decode(inputs, points=points)
         data_samples = data_samples or [RefSegDataSample() for _ in inputs.image]
         ious, presences = self.scores(prediction)
         for i, sample in enumerate(data_samples):
+            sample.set_metainfo(dict(precision=precision))
             logits = prediction.mask_logits[i : i + 1].float()
             size = sample.get('ori_shape', inputs.image.shape[-2:])
             mask = F.interpolate(logits, size=tuple(size), mode='bilinear', align_corners=False)[0] > 0

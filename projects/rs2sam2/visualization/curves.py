@@ -5,15 +5,17 @@ from collections import defaultdict
 from collections.abc import Iterable
 from itertools import cycle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
 
 from rs2sam2.errors import DataError
+
+if TYPE_CHECKING:
+    # matplotlib takes half a second to import; only the end of a training draws.
+    from matplotlib.figure import Figure
 
 Curves = dict[str, list[tuple[float, float]]]
 """Points (iteration, value) by name."""
@@ -75,6 +77,8 @@ def _plot(axes, curves: Curves, title: str, y_label: str) -> None:
         )  # fmt: skip
     axes.set_title(title, loc='left', fontsize=11, color=INK)
     axes.set_xlabel('iteration', color=GREY)
+    from matplotlib.ticker import MaxNLocator
+
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(y_label, color=GREY)
     if all(value >= 0 for points in curves.values() for _, value in points):
@@ -87,7 +91,7 @@ def _plot(axes, curves: Curves, title: str, y_label: str) -> None:
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc='upper left', bbox_to_anchor=(1.01, 1.02))
 
 
-def draw_curves(losses: Curves, metrics: Curves, title: str) -> Figure:
+def draw_curves(losses: Curves, metrics: Curves, title: str) -> 'Figure':
     """Losses on the left, validation metrics on the right (only what there is), the best mIoU marked.
 
     Args:
@@ -98,6 +102,8 @@ def draw_curves(losses: Curves, metrics: Curves, title: str) -> Figure:
     # Sums of metrics only choose a checkpoint; they run up to 200 %.
     metrics = {key: points for key, points in metrics.items() if '+' not in key}
     shown = [(losses, 'training', 'loss')] * bool(losses) + [(metrics, 'validation', 'percent')] * bool(metrics)
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.9 * max(1, len(shown)), 4.3), dpi=130, layout='constrained')
     figure.suptitle(title, x=0.01, ha='left', fontsize=13, fontweight='bold', color=INK)
     for index, (curves, name, y_label) in enumerate(shown):
@@ -135,5 +141,7 @@ class CurvesHook(Hook):
         losses, metrics = read_scalars(files, len(runner.train_dataloader) if by_epoch else None)
         path = Path(runner.work_dir) / 'curves.png'
         figure = draw_curves(losses, metrics, runner.experiment_name.removesuffix(f'_{runner.timestamp}'))
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
         FigureCanvasAgg(figure).print_png(path)
         runner.logger.info(f'Curves: {path}')

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from PIL import Image, ImageFilter
 
 HIT = (64, 224, 112)
@@ -74,6 +73,8 @@ def draw_heat(image: Image.Image, values: np.ndarray) -> Image.Image:
         values: (h, w) in [0, 1]; the colours always span the whole range, so pictures can be compared.
     """
     heat = Image.fromarray(values.astype(np.float32)).resize(image.size, Image.Resampling.BICUBIC)
+    from matplotlib import colormaps
+
     colours = colormaps[HEAT_MAP](np.asarray(heat).clip(0, 1))[..., :3] * 255
     grey = np.asarray(image.convert('L'), np.float32)[..., None]
     return Image.fromarray(((1 - HEAT) * grey + HEAT * colours).round().clip(0, 255).astype(np.uint8))
@@ -81,5 +82,7 @@ def draw_heat(image: Image.Image, values: np.ndarray) -> Image.Image:
 
 def heat_bar(width: int, height: int) -> Image.Image:
     """The colours of `draw_heat` from 0 (left) to 1 (right)."""
+    from matplotlib import colormaps
+
     colours = colormaps[HEAT_MAP](np.linspace(0, 1, width))[None, :, :3] * 255
     return Image.fromarray(np.repeat(colours.round().astype(np.uint8), height, axis=0))

@@ -3,7 +3,6 @@
 from functools import lru_cache
 from pathlib import Path
 
-import matplotlib
 from PIL import ImageFont
 
 ELLIPSIS = '…'
@@ -13,6 +12,8 @@ ELLIPSIS = '…'
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which matplotlib ships: Latin, Greek, Cyrillic and more, but no Chinese glyphs."""
     name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
+    import matplotlib
+
     return ImageFont.truetype(Path(matplotlib.get_data_path(), 'fonts', 'ttf', name), size)
 
 

@@ -38,6 +38,7 @@ class RS2SAM2(ReferringSegmentor):
         mask_prompt_generator: config of the dense prompt's generator; None for sparse prompts only.
         text_dim: width C of the text state and the prompts.
         data_preprocessor: config of the preprocessor.
+        test_cfg: `precision` of inference, see `ReferringSegmentor`.
         init_cfg: mmengine's initialisation config.
     """
 
@@ -58,9 +59,10 @@ class RS2SAM2(ReferringSegmentor):
         mask_prompt_generator: dict | None = None,
         text_dim: int = 256,
         data_preprocessor: dict | None = None,
+        test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+        super().__init__(data_preprocessor, test_cfg, init_cfg)
         self.union_encoder = MODELS.build(union_encoder)
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck, default_args=dict(block_dims=self.backbone.block_dims)) if neck else None

@@ -1,0 +1,80 @@
+"""Build a model that a file is about to fill: no number is drawn that would be overwritten at once."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from mmseg.registry import MODELS
+from torch import nn
+
+from rs2sam2.errors import CheckpointError
+from rs2sam2.weights.adapters import Conversion
+from rs2sam2.weights.files import open_state_dict
+from rs2sam2.weights.loading import adapter_of, load_into
+
+
+@contextlib.contextmanager
+def without_starting_values() -> Iterator[None]:
+    """Modules built within have parameters with a shape and no numbers, on the device `meta`; buffers are real."""
+    register = nn.Module.register_parameter
+
+    def register_empty(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        register(module, name, parameter)
+        if parameter is not None:
+            module._parameters[name] = nn.Parameter(parameter.to('meta'), parameter.requires_grad)
+
+    nn.Module.register_parameter = register_empty
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register
+
+
+def give_memory(model: nn.Module, device: str | torch.device) -> nn.Module:
+    """Give the empty parameters of a model memory on a device, not yet any numbers, and bring its buffers there."""
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.is_meta:
+                empty = torch.empty_like(parameter, device=device)
+                module._parameters[name] = nn.Parameter(empty, parameter.requires_grad)
+    return model.to(device)
+
+
+@torch.no_grad()
+def zero_new(model: nn.Module, plan: Conversion) -> None:
+    """Set the parameters to 0 that a file lacks by right, in a model that was built without starting values.
+
+    No mask depends on them: low-rank updates begin at 0, and EVF-SAM2's text projection is read by no part of it.
+    """
+    parameters = dict(model.named_parameters())
+    for name in plan.new:
+        if name in parameters:
+            parameters[name].zero_()
+
+
+def build_filled(config: dict, weights: Path, device: str | torch.device = 'cpu') -> nn.Module:
+    """Build a whole model and fill it from a checkpoint of ours or a published file, strictly.
+
+    The numbers go from the mapped file straight to the device.
+
+    Args:
+        config: config of the model.
+        weights: file or folder.
+        device: where the model shall be.
+
+    Returns:
+        The model in eval mode.
+
+    Raises:
+        CheckpointError: the file cannot be read, does not fit the model, or holds a part of it only.
+    """
+    with without_starting_values():
+        model = MODELS.build(config)
+    file = open_state_dict(weights)
+    adapter = adapter_of(file, model)
+    if not adapter.whole:
+        raise CheckpointError(f'{weights} holds {adapter.title} weights, a part of the model: name a whole checkpoint')
+    plan = load_into(give_memory(model, device), adapter, file)
+    zero_new(model, plan)
+    return model.eval()
