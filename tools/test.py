@@ -9,6 +9,11 @@ import os
 from mmengine.config import DictAction
 
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config, one_line_errors
+from rs2sam2.models.common.precision import PRECISIONS
+
+TRAINING = (
+    'train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'val_cfg', 'val_dataloader', 'val_evaluator',
+)  # fmt: skip
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,6 +25,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', help='folder for the results of every sample (results.jsonl)')
     parser.add_argument('--show', action='store_true', help='show the pictures in a window')
     parser.add_argument('--show-dir', help='folder for pictures: image, ground truth, pseudo-mask, prediction')
+    parser.add_argument(
+        '--precision', choices=PRECISIONS, help="default: the config's, else bf16 on a GPU that has it, fp32 elsewhere"
+    )
     parser.add_argument('--wait-time', type=float, default=2, help='how long --show shows a picture, in seconds')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
@@ -37,6 +45,13 @@ def main() -> None:
     cfg.load_from = args.checkpoint
     # The checkpoint brings the weights; the files that training started from are not needed.
     cfg.model.init_cfg = None
+    # Nothing is trained: no optimizer, no starting values, and a model that is folded for inference.
+    for key in TRAINING:
+        cfg[key] = None
+    # A checkpoint's weights are the averaged ones already.
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or () if hook.type != 'EMAHook']
+    if args.precision:
+        cfg.model.test_cfg = dict(precision=args.precision)
     if args.out:
         cfg.test_evaluator.results_file = os.path.join(args.out, 'results.jsonl')
     if args.show or args.show_dir:

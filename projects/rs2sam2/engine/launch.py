@@ -118,7 +118,7 @@ def fit_to_device(cfg: Config) -> None:
     """On a machine without a GPU: fp32 instead of AMP, gloo instead of NCCL; each change is said in the log."""
     if torch.cuda.is_available():
         return
-    if cfg.get('optim_wrapper', {}).get('type') == 'AmpOptimWrapper':
+    if (cfg.get('optim_wrapper') or {}).get('type') == 'AmpOptimWrapper':
         print_log('no GPU here: training in fp32 instead of automatic mixed precision', 'current', logging.WARNING)
         cfg.optim_wrapper.type = 'OptimWrapper'
         for key in ('dtype', 'loss_scale'):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mmengine
 import torch
+from mmengine.device import get_device
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
@@ -20,6 +21,8 @@ from rs2sam2.engine.sharding import FullyShardedModel, fill, share_optimizer_sta
 from rs2sam2.engine.train_loop import ResumableTrainLoop
 from rs2sam2.engine.work_dir import latest_checkpoint, mark_start, remove_unfinished, started_at
 from rs2sam2.errors import CheckpointError, ConfigError
+from rs2sam2.models.protocol import ReferringSegmentor
+from rs2sam2.weights.building import give_memory, without_starting_values, zero_new
 from rs2sam2.weights.files import load_pickle, open_state_dict, save_checkpoint
 from rs2sam2.weights.loading import adapter_of, plan_loading
 
@@ -45,8 +48,16 @@ class StrictRunner(Runner):
         super().__init__(*args, **kwargs)
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model; raises `ConfigError` where a part asks for mmengine's lenient loading."""
-        model = super().build_model(model)
+        """Build the model; raises `ConfigError` where a part asks for mmengine's lenient loading.
+
+        A model that is only tested gets its memory and no starting values: a checkpoint fills all of it.
+        """
+        if self._only_tests:
+            with without_starting_values():
+                model = super().build_model(model)
+            give_memory(model, get_device())
+        else:
+            model = super().build_model(model)
         for name, module in model.named_modules():
             init_cfg = getattr(module, 'init_cfg', None) or ()
             for cfg in [init_cfg] if isinstance(init_cfg, dict) else init_cfg:
@@ -76,6 +87,11 @@ class StrictRunner(Runner):
         )
         for group in optim_wrapper.optimizer.param_groups:
             group['lr'] *= ratio
+
+    @property
+    def _only_tests(self) -> bool:
+        """Whether the model is filled from a checkpoint and never trained: `tools/test.py` leaves training out."""
+        return self._train_dataloader is None and self._load_from is not None
 
     @property
     def bare_model(self) -> nn.Module:
@@ -218,6 +234,8 @@ class StrictRunner(Runner):
         checkpoint = {**file.content, 'state_dict': dict(plan.tensors())}
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         self.load_model_state(checkpoint['state_dict'])
+        if self._only_tests:
+            zero_new(model, plan)
         self._has_loaded = True
         return checkpoint
 
@@ -293,13 +311,18 @@ class StrictRunner(Runner):
         return super().train()
 
     def load_or_resume(self) -> None:
-        """Go on from the checkpoint that `train` chose, or load the weights that `load_from` names."""
+        """Go on from the checkpoint that `train` chose, or load the weights that `load_from` names.
+
+        A model that is only tested is folded then, as everywhere in inference.
+        """
         if self._has_loaded:
             return
         if self._resume_from is not None:
             self.resume(self._resume_from)
         elif self._load_from is not None:
             self.load_checkpoint(self._load_from)
+        if self._only_tests and not self.is_sharded and isinstance(self.bare_model, ReferringSegmentor):
+            self.bare_model.fold()
 
     def _checkpoint_to_resume(self) -> str | None:
         work_dir = Path(self.work_dir)
