@@ -28,6 +28,13 @@ Weights = Annotated[
     Path | None, typer.Option('--weights', '-w', help="Checkpoint, ours or a published file; else the work dir's best.")
 ]
 Device = Annotated[str | None, typer.Option(help='cpu, cuda:1 ...; else a GPU where there is one.')]
+Precision = Annotated[
+    str | None,
+    typer.Option(help='fp32, bf16 or fp16; else bf16 on a GPU that has it, fp32 elsewhere.'),
+]
+Compile = Annotated[
+    bool, typer.Option('--compile', help='Compile the model: a minute or more at first, less time for every batch.')
+]
 MinScore = Annotated[
     float | None, typer.Option(min=0, max=1, help='A mask whose score is below is emptied; the results say so.')
 ]
@@ -61,6 +68,8 @@ def segment(
     ] = None,
     overlays: Annotated[bool, typer.Option(help='Write the masks over the images as JPEGs, too.')] = True,
     device: Device = None,
+    precision: Precision = None,
+    compile: Compile = False,
 ) -> None:
     """Segment images: every expression in every IMAGE, or the pairs of a file.
 
@@ -81,7 +90,9 @@ def segment(
         if (corners or points) and len({job.image for job in jobs}) > 1:
             raise ConfigError('--box and --point belong to one image: segment each image by itself')
         console = Console(stderr=True)
-        options = SegmentOptions(model, weights, device, batch_size, min_score, overlays, corners, points)
+        options = SegmentOptions(
+            model, weights, device, batch_size, min_score, overlays, corners, points, precision, compile
+        )
         run = BatchRun(options, out, console)
         counts = run(jobs)
         if run.rank == 0:
@@ -118,6 +129,8 @@ def scene(
     batch_size: Annotated[int, typer.Option(min=1, help='Windows that the model takes at once.')] = 4,
     min_score: MinScore = None,
     device: Device = None,
+    precision: Precision = None,
+    compile: Compile = False,
 ) -> None:
     """Segment a georeferenced scene of any size into rasters and polygons on its own grid.
 
@@ -128,7 +141,7 @@ def scene(
         from rs2sam2.inference import InferencerWindowPredictor, RS2SAM2Inferencer
         from rs2sam2.inference.source import scene_defaults
 
-        inferencer = RS2SAM2Inferencer(model, weights, device)
+        inferencer = RS2SAM2Inferencer(model, weights, device, precision=precision, compile=compile)
         defaults = scene_defaults(inferencer.source.config, inferencer.model)
         result = segment_scene(
             raster,
@@ -163,12 +176,14 @@ def demo(
     weights: Weights = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help='Port on 127.0.0.1.')] = 7860,
     device: Device = None,
+    precision: Precision = None,
+    compile: Compile = False,
 ) -> None:
     """Open a page on this machine (127.0.0.1) to try a model on: image and expression in, mask out."""
     with _one_line_errors():
         from rs2sam2.page.app import serve
 
-        serve(model, weights, port, device)
+        serve(model, weights, port, device, precision, compile)
 
 
 def _product(images: list[str], expressions: list[str]) -> list:

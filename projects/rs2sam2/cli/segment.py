@@ -33,6 +33,8 @@ class SegmentOptions:
         overlays: write pictures of the masks over the images.
         box: refines the expressions of a single image.
         points: refine the expressions of a single image.
+        precision: of the model; None for its own.
+        compile: compile the model.
     """
 
     model: Path
@@ -43,6 +45,8 @@ class SegmentOptions:
     overlays: bool = True
     box: Box | None = None
     points: Points | None = None
+    precision: str | None = None
+    compile: bool = False
 
 
 class Counts(NamedTuple):
@@ -80,7 +84,9 @@ class BatchRun:
         device = options.device
         if device is None and torch.cuda.is_available():
             device = f'cuda:{os.environ.get("LOCAL_RANK", 0)}'
-        self.inferencer = RS2SAM2Inferencer(options.model, options.weights, device)
+        self.inferencer = RS2SAM2Inferencer(
+            options.model, options.weights, device, precision=options.precision, compile=options.compile
+        )
         self.segmented = self.empty = self.failed = 0
 
     def __call__(self, pairs: Sequence[Pair]) -> Counts:
@@ -154,6 +160,7 @@ class BatchRun:
         return {
             'weights': digest(source.weights),
             'config': digest(source.config_path),
+            'precision': self.inferencer.precision,
             'min_score': options.min_score,
             'box': options.box,
             'points': options.points,

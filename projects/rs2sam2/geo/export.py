@@ -28,6 +28,7 @@ class SceneExport:
         blended: log-odds on the model's grid.
         coarse: what the whole scene said, or None.
         expression: written into the outputs.
+        tags: what else is written into the rasters.
         files: where they are staged.
         paths: final path, or None, of 'mask', 'probability' and 'polygons'.
         clock: counts 'mask', 'polygons' and 'cog'.
@@ -44,12 +45,13 @@ class SceneExport:
         blended: DiskRaster,
         coarse: CoarseMap | None,
         expression: str,
+        tags: dict[str, str],
         files: StagedFiles,
         paths: dict[str, Path | None],
         clock: StageClock,
     ) -> None:
         self._reader, self._blended, self._coarse, self._clock = reader, blended, coarse, clock
-        self._files, self._tags = files, {'expression': expression}
+        self._files, self._tags = files, {'expression': expression, **tags}
         self._rasters: dict[str, tuple[Path, DiskRaster]] = {}
         for name in ('mask', 'probability'):
             if paths[name] is not None:

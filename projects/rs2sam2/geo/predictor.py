@@ -11,7 +11,8 @@ class WindowPredictor(Protocol):
     """Segments what an expression means in a batch of images of one size.
 
     A predictor may have an attribute `scores`: after each call one presence score (0 to 1) or None for each image of
-    that call. Without it the mean foreground probability takes its place.
+    that call. Without it the mean foreground probability takes its place. And an attribute `precision`, which the tags
+    of the outputs name.
     """
 
     def predict(self, images: list[np.ndarray], expression: str) -> np.ndarray:
@@ -31,6 +32,12 @@ class WindowPredictor(Protocol):
 def _presence(predictor: WindowPredictor) -> list[float] | None:
     scores: Sequence[float | None] | None = getattr(predictor, 'scores', None)
     return None if not scores or None in scores else [float(score) for score in scores]
+
+
+def predictor_tags(predictor: WindowPredictor) -> dict[str, str]:
+    """What the outputs say of how they were computed."""
+    precision = getattr(predictor, 'precision', None)
+    return {} if precision is None else {'precision': precision}
 
 
 def score_kind(predictor: WindowPredictor) -> str:

@@ -19,7 +19,7 @@ from rs2sam2.geo.clock import StageClock
 from rs2sam2.geo.coarse import CoarseMap
 from rs2sam2.geo.export import SceneExport
 from rs2sam2.geo.outputs import StagedFiles
-from rs2sam2.geo.predictor import WindowPredictor, score_kind, window_scores
+from rs2sam2.geo.predictor import WindowPredictor, predictor_tags, score_kind, window_scores
 from rs2sam2.geo.reader import SceneReader
 from rs2sam2.geo.storage import DiskRaster
 from rs2sam2.geo.vectors import vector_driver
@@ -162,7 +162,7 @@ def segment_scene(
                 scores += found if coarse is None else []
             score = max((s for s in scores if s is not None), default=None)
             rejected = min_score is not None and score is not None and score < min_score
-            export = SceneExport(reader, blended, coarse, expression, files, paths, clock)
+            export = SceneExport(reader, blended, coarse, expression, predictor_tags(predictor), files, paths, clock)
             task = bar.add_task('outputs', total=1.0)
             for share in export.run(rejected):
                 bar.update(task, completed=share)

@@ -16,11 +16,12 @@ from PIL import Image
 from rich.progress import track
 
 from rs2sam2.errors import ConfigError, DataError
+from rs2sam2.inference.ahead import one_ahead
 from rs2sam2.inference.images import ImageSource, InputImage, load_image, pair
 from rs2sam2.inference.points import Box, Points, point_prompts
 from rs2sam2.inference.results import SegmentationResult
 from rs2sam2.inference.source import find_model, test_pipeline
-from rs2sam2.models.common.precision import PRECISIONS
+from rs2sam2.models.common.precision import choose_precision
 from rs2sam2.models.protocol import ReferringSegmentor
 from rs2sam2.structures import PointPrompts, RefSegDataSample
 from rs2sam2.visualization.overlay import FOUND, draw_regions
@@ -56,6 +57,9 @@ class RS2SAM2Inferencer(BaseInferencer):
             bf16 on a GPU that has it, fp32 elsewhere.
         compile: compile the model; the first batches take a minute or more, later ones less time.
 
+    Attributes:
+        precision: what the model computes in: 'fp32', 'bf16' or 'fp16'.
+
     Raises:
         RefSegError: the model cannot be used; one line says why.
     """
@@ -69,8 +73,7 @@ class RS2SAM2Inferencer(BaseInferencer):
         precision: str | None = None,
         compile: bool = False,
     ) -> None:
-        if precision is not None and precision not in PRECISIONS:
-            raise ConfigError(f'precision={precision!r}: one of {", ".join(PRECISIONS)}')
+        choose_precision(precision or 'auto', torch.device('cpu'))
         self.precision, self.compiled = precision, compile
         self.source = find_model(model, weights)
         super().__init__(self.source.config, str(self.source.weights), device, 'mmseg', show_progress)
@@ -110,7 +113,7 @@ class RS2SAM2Inferencer(BaseInferencer):
         jobs = pair(inputs, expressions) if pairs is None else list(pairs)
         if (box is not None or point is not None) and len({_key(image) for image, _ in jobs}) != 1:
             raise DataError('box and point belong to one image: call once for each image')
-        batches = self.preprocess(jobs, batch_size)
+        batches = one_ahead(self.preprocess(jobs, batch_size))
         if self.show_progress:
             batches = track(batches, 'Segmenting', total=-(-len(jobs) // batch_size))
         results = []
@@ -192,8 +195,8 @@ class RS2SAM2Inferencer(BaseInferencer):
             line = str(error).strip().splitlines()[0]
             raise ConfigError(f'device={device!r} cannot be used ({line}): use cpu, or another one') from error
         model = build_filled(cfg.model, Path(weights), device).fold()
-        if self.precision is not None:
-            model.precision = self.precision
+        model.precision = self.precision or model.precision
+        self.precision = choose_precision(model.precision, torch.device(device))
         if self.compiled:
             model.encode_decode = torch.compile(model.encode_decode)
         return model

@@ -16,11 +16,13 @@ class InferencerWindowPredictor:
         inferencer: the model.
 
     Attributes:
+        precision: what the model computes in; the outputs' tags name it.
         scores: presence of the target in the windows of the last call, each None when the model never learned it.
     """
 
     def __init__(self, inferencer: RS2SAM2Inferencer) -> None:
         self.inferencer = inferencer
+        self.precision = inferencer.precision
         self.scores: list[float | None] = []
 
     def predict(self, images: Sequence[np.ndarray], expression: str) -> np.ndarray:

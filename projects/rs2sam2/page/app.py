@@ -167,13 +167,20 @@ class Page:
         return session, picture, f'<dl>{facts}</dl>', *downloads
 
 
-def serve(model: Path, weights: Path | None, port: int, device: str | None) -> None:
+def serve(
+    model: Path,
+    weights: Path | None,
+    port: int,
+    device: str | None,
+    precision: str | None = None,
+    compile: bool = False,
+) -> None:
     """Serve the page on this machine until it is stopped.
 
     Raises:
         RefSegError: the model cannot be used, or the port is taken.
     """
-    inferencer = RS2SAM2Inferencer(model, weights, device)
+    inferencer = RS2SAM2Inferencer(model, weights, device, precision=precision, compile=compile)
     fonts = ['system-ui', 'sans-serif']
     theme = gr.themes.Default(
         primary_hue='cyan', neutral_hue='slate', font=fonts, font_mono=['ui-monospace', 'monospace']

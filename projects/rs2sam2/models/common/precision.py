@@ -4,6 +4,8 @@ import contextlib
 
 import torch
 
+from rs2sam2.errors import ConfigError
+
 PRECISIONS = ('auto', 'fp32', 'bf16', 'fp16')
 DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 
@@ -16,10 +18,10 @@ def choose_precision(asked: str, device: torch.device) -> str:
         device: where the model is.
 
     Raises:
-        ValueError: no such precision.
+        ConfigError: no such precision.
     """
     if asked not in PRECISIONS:
-        raise ValueError(f'precision must be one of {", ".join(PRECISIONS)}, got {asked!r}')
+        raise ConfigError(f'precision={asked!r}: one of {", ".join(PRECISIONS)}')
     if asked != 'auto':
         return asked
     has_bf16 = device.type == 'cuda' and torch.cuda.is_bf16_supported(including_emulation=False)
