@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+
 from helpers.tiny import tiny_model
 from helpers.work_dirs import make_work_dir
-
 from rs2sam2 import RS2SAM2Inferencer
 from rs2sam2.errors import ConfigError
 from rs2sam2.models.common.precision import choose_precision
