@@ -221,3 +221,18 @@ def test_pieces_of_a_text(config):
     assert (pieces[0], pieces[-1]) == ('<s>', '</s>')
     assert '<unk>' in pieces
     assert ''.join(pieces[1:-1]).replace('<unk>', '').replace('▁', ' ').split() == ['the', 'ship']
+
+
+def test_images_that_exif_turns_are_told(tmp_path):
+    write(tmp_path, 'train', line('a.jpg'), line('b.jpg', mask='b.png'))
+    write(tmp_path, 'val', line('c.png'))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ('a.jpg', 'b.jpg'):
+        Image.open(tmp_path / name).save(tmp_path / name, exif=exif)
+    Image.fromarray(np.ones(SIZE, np.uint8)).save(tmp_path / 'b.png')
+    report = check(tmp_path)
+    assert report.findings['turned by EXIF'] == [f'train: {tmp_path}/{name}.jpg: orientation 6' for name in 'ab']
+    (text,) = report.findings['bad mask']
+    assert 'its mask is 30 x 40 (h x w), its image' in text
+    assert 'as viewers show it: its EXIF orientation turns it' in text

@@ -10,7 +10,7 @@ from typing import Any
 from ftfy import fix_encoding
 
 from rs2sam2.datasets.base import RefSegDataset
-from rs2sam2.datasets.images import read_image
+from rs2sam2.datasets.images import read_picture
 from rs2sam2.datasets.transforms import LoadReferringMask
 from rs2sam2.errors import DataError, TokenizerError, TurnError
 from rs2sam2.symmetry import SYMMETRIES
@@ -28,6 +28,7 @@ PROBLEMS = {
 """What makes a data set unfit; any of it gives the exit code 1."""
 NOTES = {
     'skipped': 'samples that skip_ids leaves out',
+    'turned by EXIF': 'an image that is read upright, as viewers show it: masks made on the stored pixels do not fit',
     'other size': 'a mask of another size than its image (each is resized by itself)',
     'empty mask': 'a mask without a pixel, of a sentence that is not marked no_target',
     'unknown word': 'a word with a piece that the tokenizer does not know',
@@ -194,12 +195,13 @@ def _look_at_all(images: list[_Image], workers: int) -> Iterator[_Looked]:
 def _look_at(image: _Image) -> _Looked:
     """Open an image and decode the masks of its samples."""
     try:
-        pixels = read_image(image.path, 'RGB')
+        picture = read_picture(image.path, 'RGB')
     except DataError as error:
         return _Looked(image.split, image.path, None, [('bad image', str(error))])
-    size = pixels.shape[:2]
-    digest = hashlib.blake2b(repr(size).encode() + pixels.tobytes(), digest_size=16).hexdigest()
-    found = [one for members in _by_object(image.samples) for one in _look_at_mask(members, size, image.check)]
+    size = picture.pixels.shape[:2]
+    digest = hashlib.blake2b(repr(size).encode() + picture.pixels.tobytes(), digest_size=16).hexdigest()
+    found = [('turned by EXIF', f'{image.path}: orientation {picture.orientation}')] * (picture.orientation != 1)
+    found += [one for members in _by_object(image.samples) for one in _look_at_mask(members, size, image.check)]
     return _Looked(image.split, image.path, digest, found)
 
 

@@ -131,6 +131,7 @@ def _describe(image: CocoImage, options: _Options) -> _Described:
         raise DataError(
             f'{path} is of size {list(pixels.shape[:2])} (h, w), the COCO file says {list(image.size)}; '
             'use the images that the masks were drawn on'
+            + (' (its EXIF orientation turns it)' if pixels.shape[:2] == image.size[::-1] else '')
         )
     rng = np.random.default_rng([options.seed, stable_hash(image.file_name)])
     crowded = {one.category_id for one in image.objects if one.is_crowd}

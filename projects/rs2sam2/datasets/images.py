@@ -2,67 +2,258 @@
 
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from rs2sam2.errors import DataError
+from rs2sam2.errors import ConfigError, DataError
+from rs2sam2.files import require_regular
 
+# Formats that hold pixels and nothing else (PIL runs Ghostscript on a file that begins like PostScript).
+FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'TIFF', 'WEBP', 'AVIF')
+MAX_PIXELS = 'RS2SAM2_MAX_PIXELS'
+"""Environment variable: more pixels than this in an image or a mask are refused before they are decoded."""
 # PIL turns these to 8 bits without losing their meaning; alpha and a fourth band are dropped, not blended.
 _EIGHT_BIT_MODES = ('RGB', 'RGBA', 'RGBX', 'L', 'LA', 'La', 'P', 'PA', '1', 'CMYK', 'YCbCr')
+WIDE_MODES = ('I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
+_DEFAULT_MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3  # what PIL warns of, 89 million
 _REMEDY = 'restore it or list its id in skip_ids'
+# Looking for more pages of a TIFF of thousands takes minutes.
+_MOST_FRAMES = 100
+# What turns a stored picture upright, by its EXIF orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDES_CHANGE = (5, 6, 7, 8)
+# Tags of a TIFF. A page is a smaller copy of another (bit 0) or its mask (bit 2).
+_PAGE_KIND, _BITS_PER_SAMPLE, _COLOUR_MAP, _SAMPLE_FORMAT = 254, 258, 320, 339
+_COPY_OR_MASK, _SIGNED = 0b101, 2
+
+
+class Picture(NamedTuple):
+    """A decoded image file.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 for RGB and (H, W) for grey, writable, upright.
+        orientation: EXIF's, 1 for a file that is stored upright.
+        frames: of an animation or pages of a TIFF, the first of which was read; counted up to 100.
+    """
+
+    pixels: np.ndarray
+    orientation: int
+    frames: int
+
+
+def max_pixels() -> int:
+    """Most pixels that an image or a mask may have, width times height.
+
+    Raises:
+        ConfigError: The environment variable is no whole number above 0.
+    """
+    given = os.environ.get(MAX_PIXELS)
+    if given is None:
+        return _DEFAULT_MAX_PIXELS
+    if not (given.isascii() and given.isdigit() and 0 < len(given) < 16 and int(given)):
+        raise ConfigError(f'{MAX_PIXELS}={given}: give a whole number of pixels')
+    return int(given)
 
 
 def read_image(path: str | os.PathLike, mode: str, remedy: str = _REMEDY) -> np.ndarray:
-    """Read the first frame of an image file, as stored (an EXIF orientation is not applied: the masks know none).
+    """The pixels of `read_picture`."""
+    return read_picture(path, mode, remedy).pixels
+
+
+def read_picture(path: str | os.PathLike, mode: str, remedy: str = _REMEDY) -> Picture:
+    """Read the first frame of an image file, turned upright as its EXIF orientation says.
+
+    So do browsers, annotation tools and mmcv's loader: masks that were drawn on what they showed fit.
 
     Args:
         path: The file.
         mode: 'RGB' or 'L' (grey).
         remedy: The way out that errors name.
 
-    Returns:
-        uint8, (H, W, 3) for RGB and (H, W) for grey, writable.
-
     Raises:
-        DataError: The file is missing, truncated, undecodable, or has more than 8 bits a channel, which PIL would clip.
+        DataError: The file is missing, truncated, undecodable, too large, or has more than 8 bits a channel.
     """
-    with _one_line_errors(path, remedy), Image.open(path) as image:
-        if image.mode not in _EIGHT_BIT_MODES:
-            raise DataError(f'{path} has pixels of mode {image.mode}, not 8 bits a channel; stretch it to 8 bits first')
-        return np.array(image.convert(mode))
+    with open_image(path, remedy) as image:
+        check_depth(image, path)
+        orientation, frames = _orientation(image), _count_frames(image)
+        return Picture(np.array(upright(image).convert(mode)), orientation, frames)
 
 
 def image_size(path: str | os.PathLike, remedy: str = _REMEDY) -> tuple[int, int]:
-    """Height and width of an image file, from its header alone.
+    """Height and width of an image file as `read_picture` gives it, from its header alone.
 
     Raises:
-        DataError: The file is missing or is no image.
+        DataError: The file is missing, is no image, or is too large.
     """
-    with _one_line_errors(path, remedy), Image.open(path) as image:
-        return image.height, image.width
+    with open_image(path, remedy) as image:
+        turned = image.format != 'TIFF' and _orientation(image) in _SIDES_CHANGE  # PIL sizes a TIFF as turned
+        return (image.width, image.height) if turned else (image.height, image.width)
 
 
 @contextmanager
-def _one_line_errors(path: str | os.PathLike, remedy: str) -> Iterator[None]:
+def open_image(path: str | os.PathLike, remedy: str = _REMEDY) -> Iterator[Image.Image]:
+    """A file as a PIL image of a checked size, not decoded yet; errors inside become one line.
+
+    Raises:
+        DataError: It is missing, no image file, cannot be decoded, or has more pixels than `max_pixels`.
+    """
+    limit = max_pixels()
     try:
-        yield
+        require_regular(path, remedy)
+        with _opened(path, limit) as image:
+            if image.width * image.height > limit:
+                raise Image.DecompressionBombError
+            yield image
+    except Image.DecompressionBombError:
+        raise DataError(
+            f'{path} has more than {limit:,} pixels: cut it, or use rs2sam2 scene, which reads windows; to allow more, '
+            f'set the environment variable {MAX_PIXELS}'
+        ) from None
     except FileNotFoundError as error:
         raise DataError(f'{path} is missing; {remedy}') from error
     except UnidentifiedImageError as error:
-        raise DataError(f'{path} is not an image that PIL knows; {remedy}') from error
+        raise DataError(f'{path} is not an image that PIL knows ({", ".join(FORMATS)}); {remedy}') from error
     except (
         OSError,
         SyntaxError,  # PIL's own word for a broken PNG chunk
         ValueError,
+        TypeError,
+        KeyError,
         EOFError,
         IndexError,
+        AssertionError,
+        OverflowError,
+        MemoryError,
         struct.error,
         zlib.error,
-        Image.DecompressionBombError,
     ) as error:
-        text = ' '.join(str(error).split())
+        text = ' '.join(str(error).split()) or type(error).__name__
         raise DataError(f'{path} cannot be decoded ({text}); {remedy}') from error
+
+
+def _opened(path: str | os.PathLike, limit: int) -> Image.Image:
+    # PIL's own limit is one for the process; ours is checked before anything is decoded.
+    if Image.MAX_IMAGE_PIXELS is not None and limit > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = limit
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+        return Image.open(path, formats=FORMATS)
+
+
+def check_depth(image: Image.Image, name: object) -> None:
+    """Check that an image that is not loaded yet has 8 bits a channel: of more, PIL keeps the upper 8 of each value.
+
+    Raises:
+        DataError: It has not, or its colours are of a kind that PIL does not turn to RGB.
+    """
+    bits = bits_a_channel(image)
+    if image.mode in WIDE_MODES or bits > 8:
+        what = f'{bits} bits a channel' if bits > 8 else f'pixels of mode {image.mode}'
+        raise DataError(
+            f'{name} has {what}, where 8 bits are needed: nobody but you knows which values are black and white. '
+            'Stretch it to 8 bits first; rs2sam2 scene and gis2jsonl.py do'
+        )
+    if image.mode not in _EIGHT_BIT_MODES:
+        raise DataError(f'{name} has pixels of mode {image.mode}; save it as RGB with 8 bits a channel first')
+    if image.format == 'TIFF' and _SIGNED in _tiff(image, _SAMPLE_FORMAT):
+        raise DataError(f'{name} has signed numbers as pixels; stretch it to unsigned 8 bits first')
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Load an image and turn or mirror it as its EXIF orientation says."""
+    orientation = 1 if image.format == 'TIFF' else _orientation(image)  # PIL turns a TIFF while it loads it
+    image.load()
+    _mend_colour_map(image)
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8, of an image that is not loaded yet."""
+    if image.format == 'TIFF':
+        value = image.tag_v2.get(ExifTags.Base.Orientation)
+    elif image.format == 'PNG' and 'exif' not in image.info:
+        value = None  # PIL would decode the whole picture to look for EXIF after it
+    else:
+        try:
+            value = image.getexif().get(ExifTags.Base.Orientation)
+        except Exception:  # EXIF that is broken says nothing; PIL raises nearly any kind
+            value = None
+    return value if isinstance(value, int) and value in _TURNS else 1
+
+
+def _count_frames(image: Image.Image) -> int:
+    if not getattr(image, 'is_animated', False):
+        return 1
+    if image.format != 'TIFF':
+        return image.n_frames
+    frames = 1
+    try:
+        for page in range(1, _MOST_FRAMES):
+            image.seek(page)
+            frames += not image.tag_v2.get(_PAGE_KIND, 0) & _COPY_OR_MASK
+    except (EOFError, SyntaxError, OSError, ValueError, TypeError, KeyError):
+        pass  # no more pages, or none that PIL knows; the first is what is read
+    image.seek(0)
+    return frames
+
+
+def bits_a_channel(image: Image.Image) -> int:
+    """Bits a channel of an image that is not loaded yet; 8 where the format has no others."""
+    if image.format == 'TIFF':
+        return max(_tiff(image, _BITS_PER_SAMPLE), default=1)
+    if image.format == 'JPEG2000':
+        return _jpeg2000_bits(image.fp)
+    arguments = [tile[3] for tile in image.tile]
+    if image.format == 'PPM':
+        highest = [part for one in arguments if isinstance(one, tuple) for part in one[1:2] if isinstance(part, int)]
+        return max([8, *(one.bit_length() for one in highest)])
+    return 16 if image.format == 'PNG' and any(';16' in str(one) for one in arguments) else 8
+
+
+def _tiff(image: Image.Image, tag: int) -> tuple:
+    value = image.tag_v2.get(tag, ())
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _jpeg2000_bits(file: BinaryIO) -> int:
+    """Largest number of bits of a component, from the codestream's SIZ segment (ISO/IEC 15444-1, A.5.1)."""
+    place = file.tell()
+    file.seek(0)
+    if file.read(2) != b'\xff\x4f':
+        file.seek(0)
+        kind = b''
+        while kind != b'jp2c':  # boxes: length, kind, and for a length of 1 a longer length (I.4)
+            start = file.tell()
+            length, kind = struct.unpack('>I4s', file.read(8))
+            if length == 1:
+                (length,) = struct.unpack('>Q', file.read(8))
+            if kind != b'jp2c':
+                if length < 8:
+                    raise ValueError('a box without end before the codestream')
+                file.seek(start + length)
+        file.read(2)
+    _, _, *_, components = struct.unpack('>HHH8IH', file.read(40))
+    depths = [part[0] for part in struct.iter_unpack('3B', file.read(3 * components))]
+    file.seek(place)
+    return max((depth & 0x7F) + 1 for depth in depths)
+
+
+def _mend_colour_map(image: Image.Image) -> None:
+    """A TIFF's palette has 16 bits a colour; some write 8 into them, which PIL's upper halves would make black."""
+    colours = _tiff(image, _COLOUR_MAP) if image.format == 'TIFF' and image.mode == 'P' else ()
+    if colours and 0 < max(colours) < 256:
+        image.putpalette(bytes(np.array(colours, np.uint8).reshape(3, -1).T.ravel()))

@@ -107,6 +107,7 @@ class JSONLRefSegDataset(RefSegDataset):
             raise DataError(
                 f'{where}: its mask is {found[0]} x {found[1]} (h x w), its image {sample["img_path"]} '
                 f'{size[0]} x {size[1]}; make the mask for this image'
+                + (' as viewers show it: its EXIF orientation turns it' if found == size[::-1] else '')
             )
 
     def _check_files(self, samples: list[dict]) -> None:

@@ -2,8 +2,6 @@
 
 import glob
 import os
-import struct
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from rs2sam2.datasets.images import read_image
+from rs2sam2.datasets.images import check_depth, read_picture
 from rs2sam2.errors import DataError
 
 IMAGE_SUFFIXES = ('.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 """What is taken from a folder."""
+# Resource forks of the files of the same name, beside them on disks that know none.
+_MACOS = '._'
 REMEDY = 'give a whole image with 8 bits a channel (other rasters: rs2sam2 scene)'
 
 ImageSource = str | os.PathLike | np.ndarray | Image.Image
@@ -38,36 +38,51 @@ class InputImage(NamedTuple):
 def list_images(source: str | os.PathLike) -> list[str]:
     """Paths that a file name, a folder or a pattern stands for.
 
-    A folder stands for its images (by suffix, not those in sub-folders), a pattern for what it matches, both sorted.
+    A folder stands for its images (by suffix, not those in sub-folders or the `._*` that macOS leaves beside files), a
+    pattern for what it matches, both sorted. The part of a pattern that is there under its very name, brackets and
+    all, is no pattern.
 
     Raises:
         DataError: nothing is there.
     """
     source = os.fspath(source)
     if os.path.isdir(source):
-        paths = sorted(str(path) for path in Path(source).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        names = [name for name in os.listdir(source) if not name.startswith(_MACOS)]
+        paths = sorted(os.path.join(source, name) for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES)
         if not paths:
             raise DataError(f'the folder {source} holds no image ({", ".join(IMAGE_SUFFIXES)})')
         return paths
     if glob.has_magic(source) and not os.path.exists(source):
-        paths = sorted(path for path in glob.glob(source, recursive=True) if os.path.isfile(path))
+        found = glob.glob(_with_literal_folder(source), recursive=True)
+        paths = sorted(path for path in found if os.path.isfile(path) and not Path(path).name.startswith(_MACOS))
         if not paths:
             raise DataError(f'no file matches {source}')
         return paths
     return [source]
 
 
+def _with_literal_folder(pattern: str) -> str:
+    folder, rest = pattern, []
+    while folder and not os.path.isdir(folder):
+        folder, name = os.path.split(folder)
+        if not name:
+            break
+        rest.insert(0, name)
+    return os.path.join(glob.escape(folder), *rest)
+
+
 def load_image(source: ImageSource, name: str = 'image') -> InputImage:
     """Decode an image.
 
-    Files are read as they are stored: an EXIF orientation is not applied, of an animation the first frame is taken.
+    Files are turned upright as their EXIF orientation says, as viewers show them; PIL images and arrays are taken as
+    they are. Of an animation the first frame is taken.
 
     Args:
         source: path, (H, W, 3) or (H, W) uint8 array, or PIL image.
         name: of an image in memory.
 
     Raises:
-        DataError: it cannot be decoded, is too large for PIL's limit, or has more than 8 bits a channel.
+        DataError: it cannot be decoded, is too large (see `max_pixels`), or has more than 8 bits a channel.
     """
     if isinstance(source, Image.Image):
         return InputImage(_from_pil(source, name), name)
@@ -78,30 +93,19 @@ def load_image(source: ImageSource, name: str = 'image') -> InputImage:
         raise DataError(f'{path} is missing; check the path')
     if os.path.isfile(path) and os.path.getsize(path) == 0:
         raise DataError(f'{path} is empty (0 bytes); {REMEDY}')
-    frames = _count_frames(path)
-    notes = (f'the first of {frames} frames was taken',) if frames > 1 else ()
-    return InputImage(read_image(path, 'RGB', REMEDY), path, notes)
-
-
-def _count_frames(path: str) -> int:
-    """Frames of a file, after a look at its size; 1 where the file is broken, which the reader then says."""
-    try:
-        with warnings.catch_warnings():
-            # What PIL only warns of would still take gigabytes here.
-            warnings.simplefilter('error', Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return getattr(image, 'n_frames', 1)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise DataError(
-            f'{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: cut it, or use rs2sam2 scene, which reads windows'
-        ) from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error):
-        return 1
+    picture = read_picture(path, 'RGB', REMEDY)
+    notes = ()
+    if picture.orientation != 1:
+        notes += (
+            f'turned upright as its EXIF orientation {picture.orientation} says: the mask fits what viewers show',
+        )
+    if picture.frames > 1:
+        notes += (f'the first of {picture.frames} frames was taken',)
+    return InputImage(picture.pixels, path, notes)
 
 
 def _from_pil(image: Image.Image, name: str) -> np.ndarray:
-    if image.mode.startswith(('I', 'F')):
-        raise DataError(f'{name} has pixels of mode {image.mode}; {REMEDY}')
+    check_depth(image, name)
     try:
         return np.array(image.convert('RGB'))
     except (OSError, ValueError) as error:

@@ -5,13 +5,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from mmengine.dist import get_dist_info, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from PIL import Image, UnidentifiedImageError
 
-from rs2sam2.errors import ConfigError, DataError
+from rs2sam2.datasets.images import read_image
+from rs2sam2.errors import ConfigError
 from rs2sam2.structures import RefSegDataSample
 
 
@@ -20,7 +19,7 @@ def picture_name(sample_id: str, suffix: str = '.jpg') -> str:
     name = re.sub(r'[^A-Za-z0-9._-]+', '_', sample_id).strip('._')[:80]
     if name != sample_id or not name:
         # Ids that differ only in what was replaced or cut must not overwrite each other.
-        digest = hashlib.sha256(sample_id.encode()).hexdigest()[:8]
+        digest = hashlib.sha256(sample_id.encode('utf-8', 'surrogatepass')).hexdigest()[:8]
         name = f'{name}-{digest}' if name else digest
     return name + suffix
 
@@ -99,12 +98,7 @@ class RefSegVisualizationHook(Hook):
         return Path(save_dir)
 
     def _draw(self, runner: Runner, sample: RefSegDataSample, folder: Path, step: int) -> None:
-        path = sample.img_path
-        try:
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert('RGB'))
-        except (OSError, UnidentifiedImageError, SyntaxError) as error:
-            raise DataError(f'{path}: the image cannot be read for its picture ({error})') from error
+        pixels = read_image(sample.img_path, 'RGB', 'restore it, or test without pictures')
         runner.visualizer.add_datasample(
             sample.sample_id,
             pixels,

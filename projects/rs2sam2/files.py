@@ -1,0 +1,44 @@
+"""Files that are named from outside: regular ones only."""
+
+import os
+import stat
+from collections.abc import Callable
+from typing import IO, Any
+
+from rs2sam2.errors import DataError, RefSegError
+
+
+def require_regular(
+    path: str | os.PathLike, remedy: str = 'check the path', error: Callable[[str], RefSegError] = DataError
+) -> None:
+    """Refuse what is there but is no file of data: reading a named pipe or a device never ends.
+
+    Args:
+        path: The path; a link is followed.
+        remedy: The way out that the error names.
+        error: Its kind.
+
+    Raises:
+        DataError: It is a folder, a pipe, a device or a socket (or `error`, if that is another kind).
+        OSError: It is missing, or cannot be looked at.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError as reason:  # a null byte in the name
+        raise error(f'{os.fspath(path)} is no name of a file; {remedy}') from reason
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a named pipe', stat.S_IFSOCK: 'a socket'}
+        kind = kinds.get(stat.S_IFMT(mode), 'a device')
+        raise error(f'{os.fspath(path)} is {kind}, not a file; {remedy}')
+
+
+def open_regular(
+    path: str | os.PathLike,
+    mode: str = 'rb',
+    remedy: str = 'check the path',
+    error: Callable[[str], RefSegError] = DataError,
+    **options: Any,
+) -> IO:
+    """`open` for reading, of regular files only; see `require_regular`."""
+    require_regular(path, remedy, error)
+    return open(path, mode, **options)
