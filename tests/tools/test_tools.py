@@ -35,15 +35,18 @@ def test_train_leaves_checkpoint_best_and_curves(trained):
 
 def test_test_gives_table_results_and_pictures_and_the_same_on_two_processes(site, trained):
     results = {}
+    config = (trained / 'config.py').read_text()
     for processes in (0, 2):
         out = site / f'out{processes}'
+        # Without --work-dir a test logs in the folder of the training.
         log = run(
-            ROOT / 'tools/test.py', 'config.py', trained / 'epoch_1.pth', '--work-dir', out, '--out', out,
+            ROOT / 'tools/test.py', 'config.py', trained / 'epoch_1.pth', '--work-dir', trained, '--out', out,
             '--show-dir', out / 'pictures', processes=processes, cwd=site,
         )  # fmt: skip
         assert 'mIoU' in log
         results[processes] = [json.loads(line) for line in (out / 'results.jsonl').read_text().splitlines()]
         assert len(list((out / 'pictures').glob('*.jpg'))) == len(results[processes])
+    assert (trained / 'config.py').read_text() == config, 'the config of the training stays'
     assert len(results[0]) % 2 or len(results[0]) > 4
     by_id = [{row['sample_id']: row for row in rows} for rows in results.values()]
     assert by_id[0].keys() == by_id[1].keys()

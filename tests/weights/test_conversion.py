@@ -179,6 +179,17 @@ def test_dtype(dtype: str, convert: Callable, tmp_path: Path) -> None:
     assert torch.equal(model.decode_head.no_mem_embed.data, official[name].to(getattr(torch, dtype)).float())
 
 
+@pytest.mark.parametrize(('value', 'dtype'), [(-7e4, 'float16'), (1e39, 'float32'), (1e39, 'bfloat16'), (1e39, None)])
+def test_numbers_that_the_dtype_cannot_hold(value: float, dtype: str | None, convert: Callable, tmp_path: Path) -> None:
+    """Finite in the file; without --dtype they would be infinite in the model."""
+    official = {name: tensor.double() for name, tensor in official_state('rs2sam2').items()}
+    official['visual_model.no_mem_embed'].fill_(value)
+    src = save(official, tmp_path / 'model.pth')
+    with pytest.raises(CheckpointError, match=r'no_mem_embed holds numbers up to .*would become infinite'):
+        convert('rs2sam2', src, tmp_path / 'ours.pth', *(('--dtype', dtype) if dtype else ()))
+    assert not (tmp_path / 'ours.pth').exists()
+
+
 def test_command_line_exits_with_one_line(convert: Callable, tmp_path: Path) -> None:
     state = official_state('sam2')
     del state['no_mem_embed']

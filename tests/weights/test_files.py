@@ -21,8 +21,9 @@ from helpers.tiny import tiny_model
 from rs2sam2.engine.runner import StrictRunner
 from rs2sam2.errors import CheckpointError, ConfigError, RefSegError
 from rs2sam2.weights import files as module
-from rs2sam2.weights.adapters.adapter import refuse_nonfinite
+from rs2sam2.weights.adapters.adapter import OWN, refuse_nonfinite
 from rs2sam2.weights.files import open_state_dict, save_state_dict
+from rs2sam2.weights.loading import load_into
 
 STATE = {'a.weight': torch.arange(6.0).view(2, 3), 'a.bias': torch.zeros(2, dtype=torch.bfloat16)}
 
@@ -166,6 +167,33 @@ def test_nonfinite_is_refused(dtype: torch.dtype, value: str) -> None:
         refuse_nonfinite('f', 'a', tensor)
 
 
+def test_numbers_that_a_cast_makes_infinite_are_refused() -> None:
+    tensor = torch.randn(300, 7)
+    tensor[17, 3] = -7e4
+    for dtype in (None, torch.float32, torch.bfloat16):
+        refuse_nonfinite('f', 'a', tensor, dtype)
+    with pytest.raises(CheckpointError, match=r'f: a holds numbers up to 7e\+04, and float16 ends at 6.55e\+04'):
+        refuse_nonfinite('f', 'a', tensor, torch.float16)
+    with pytest.raises(CheckpointError, match='float32 ends at'):
+        refuse_nonfinite('f', 'a', tensor.double() * 1e300, torch.float32)
+
+
+@pytest.mark.parametrize('value', [float('nan'), 1e300])
+def test_a_model_is_filled_whole_or_not_at_all(value: float, tmp_path: Path) -> None:
+    """The bad number is in the last entry of the file; a float64 is no number of the model."""
+    model = tiny_model()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = {name: tensor.double() if tensor.is_floating_point() else tensor.clone() for name, tensor in before.items()}
+    last = [name for name, tensor in state.items() if tensor.is_floating_point()][-1]
+    for name, tensor in state.items():
+        tensor.add_(1)
+        state[name] = tensor.fill_(value) if name == last else tensor
+    file = open_state_dict(save(state, tmp_path / 'a.pth'))
+    with pytest.raises(CheckpointError, match=f'a.pth: {last} holds'):
+        load_into(model, OWN, file)
+    assert_same(model.state_dict(), before)
+
+
 @pytest.mark.parametrize('name', ['a.pth', 'a.safetensors'])
 def test_written_whole_or_not_at_all(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / 'new/folder' / name
@@ -277,8 +305,11 @@ def test_runner_loads_published_weights_as_they_are(runner, tmp_path: Path) -> N
     checkpoint = runner.load_checkpoint(str(tmp_path))
     assert_same(runner.model.state_dict(), state)
     assert set(state) - set(checkpoint['state_dict']) == set(adapter_new)
-    with pytest.raises(CheckpointError, match=r'load_from, not --resume'):
-        runner.resume(str(tmp_path))
+    best = dict(meta=dict(epoch=1, iter=5), state_dict=state, message_hub=message_hub())
+    torch.save(best, tmp_path / 'best_mIoU_epoch_1.pth')
+    for path in (tmp_path, tmp_path / 'best_mIoU_epoch_1.pth'):
+        with pytest.raises(CheckpointError, match=r'weights but no training state .*load_from, not --resume'):
+            runner.resume(str(path))
     path = save(official_state('beit3'), tmp_path / 'beit3.pth', 'model')
     with pytest.raises(CheckpointError, match=r"a part of this model: .*source='beit3'"):
         runner.load_checkpoint(str(path))

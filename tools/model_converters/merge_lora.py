@@ -10,10 +10,10 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from rs2sam2.engine.launch import load_config, one_line_errors
-from rs2sam2.errors import ConfigError
+from rs2sam2.errors import CheckpointError, ConfigError
 from rs2sam2.models.common.lora import merge_lora
 from rs2sam2.terminal import plain
-from rs2sam2.weights.adapters.adapter import OWN
+from rs2sam2.weights.adapters.adapter import OWN, is_finite
 from rs2sam2.weights.files import open_state_dict, save_state_dict
 from rs2sam2.weights.loading import load_into
 
@@ -40,6 +40,9 @@ def main() -> None:
     load_into(model, OWN, open_state_dict(args.checkpoint))
     updates = [name for name in model.state_dict() if '.lora_' in name]
     merge_lora(model.union_encoder)
+    for name, tensor in model.state_dict().items():
+        if not is_finite(tensor):
+            raise CheckpointError(f'{args.checkpoint}: {name} would be infinite once its update is merged')
     meta = dict(merged_from=args.checkpoint.name)
     save_state_dict(args.dst, model.state_dict(), meta, wrapper='state_dict')
     print(plain(f'{args.checkpoint} -> {args.dst}: {len(updates) // 2} low-rank updates merged'))

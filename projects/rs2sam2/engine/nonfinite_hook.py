@@ -58,7 +58,8 @@ class StopAtNonfiniteHook(Hook):
             what = f'the gradient is not finite, though every loss is, for {_some(everybody)}'
         raise TrainingError(
             f'epoch {runner.epoch + 1}, iteration {runner.iter + 1}: {what}; the weights were left as they were and '
-            'nothing was saved: check these samples, or lower the learning rate and --resume'
+            'nothing was saved: check these samples, or lower the learning rate (--cfg-options '
+            'optim_wrapper.optimizer.lr=...) and --resume'
         )
 
     def _drop_nonfinite(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:

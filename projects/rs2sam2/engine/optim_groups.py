@@ -14,6 +14,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rs2sam2.errors import CheckpointError, ConfigError
+from rs2sam2.weights.adapters.adapter import is_finite
+
+# Settings that one kind of optimizer has and another lacks; and those that need a state of their own.
+CHARACTERISTIC = ('betas', 'momentum', 'alpha', 'rho', 'lr_decay', 'momentum_decay')
+NEED_STATE = ('amsgrad', 'centered')
 
 
 class RefSegOptimWrapperConstructor:
@@ -71,17 +76,42 @@ class RefSegOptimWrapperConstructor:
         return groups
 
 
-def refuse_other_state(optimizer: Optimizer, state_dict: dict) -> None:
-    """Check that an optimizer's state dict belongs to the parameters that it has.
+def refuse_other_state(optimizer: Optimizer, state_dict: dict, kind: str | None = None) -> None:
+    """Check that an optimizer's state dict belongs to it and to the parameters that it has.
+
+    Args:
+        optimizer: the optimizer.
+        state_dict: what a checkpoint holds.
+        kind: class of the optimizer that it comes from, where the checkpoint says so.
 
     Raises:
-        CheckpointError: it has other groups, or states of other shapes.
+        CheckpointError: it is that of another kind of optimizer, has other groups, states of other shapes, or NaN.
     """
-    if problem := _misfit(optimizer.param_groups, state_dict['param_groups'], state_dict['state']):
+    own = optimizer.param_groups
+    try:
+        saved, states = list(state_dict['param_groups']), dict(state_dict['state'])
+        problem = _other_kind(optimizer, saved, kind) or _misfit(own, saved, states)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        problem = f'it is damaged ({type(error).__name__}: {error})'
+    if problem:
         raise CheckpointError(
-            f'the optimizer state in the checkpoint is that of another model: {problem}; resume with the config that '
+            f'the optimizer state in the checkpoint does not fit this training: {problem}; resume with the config that '
             'it was trained with, or start from its weights with load_from and without --resume'
         )
+
+
+def _other_kind(optimizer: Optimizer, saved: list[dict], kind: str | None) -> str | None:
+    own = type(optimizer).__name__
+    if kind is not None and kind != own:
+        return f'it is of {kind}, the config has {own}'
+    # Checkpoints that do not say their kind show it by their settings.
+    settings, others = ({key for group in groups for key in group} for groups in (optimizer.param_groups, saved))
+    if lacking := [key for key in CHARACTERISTIC if (key in settings) != (key in others)]:
+        return f'it is of another kind of optimizer than {own} ({", ".join(lacking)})'
+    for key in NEED_STATE:
+        if any(group.get(key) for group in optimizer.param_groups) and not any(group.get(key) for group in saved):
+            return f'it was trained without {key}'
+    return None
 
 
 def _misfit(own: list[dict], saved: list[dict], states: dict) -> str | None:
@@ -91,9 +121,13 @@ def _misfit(own: list[dict], saved: list[dict], states: dict) -> str | None:
     parameters, indices = ([one for group in groups for one in group['params']] for groups in (own, saved))
     for parameter, index in zip(parameters, indices, strict=True):
         for key, value in states.get(index, {}).items():
+            if not isinstance(value, Tensor):
+                continue
             # Counts of steps have no dimension.
-            if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+            if value.dim() and value.shape != parameter.shape:
                 return f'{key} of {tuple(value.shape)} for a parameter of {tuple(parameter.shape)}'
+            if not is_finite(value, parameter.dtype):
+                return f'{key} of parameter {index} holds NaN or infinity'
     return None
 
 

@@ -9,21 +9,22 @@ from pathlib import Path
 import mmengine
 import torch
 from mmengine.device import get_device
-from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process, master_only
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import Tensor, nn
 
 from rs2sam2.engine.optim_groups import refuse_other_state
 from rs2sam2.engine.randomness import rng_state, set_rng_state
+from rs2sam2.engine.settings import TrainingSettings
 from rs2sam2.engine.sharding import FullyShardedModel, fill, share_optimizer_state, whole_state_dict
 from rs2sam2.engine.train_loop import ResumableTrainLoop
 from rs2sam2.engine.work_dir import latest_checkpoint, mark_start, remove_unfinished, started_at
 from rs2sam2.errors import CheckpointError, ConfigError
 from rs2sam2.models.protocol import ReferringSegmentor
 from rs2sam2.weights.building import give_memory, without_starting_values, zero_new
-from rs2sam2.weights.files import load_pickle, open_state_dict, save_checkpoint
+from rs2sam2.weights.files import load_pickle, open_state_dict, replace_durably, save_checkpoint, temporary_name
 from rs2sam2.weights.loading import adapter_of, plan_loading
 
 TRAINING_STATE = ('meta', 'message_hub', 'optimizer')
@@ -131,12 +132,10 @@ class StrictRunner(Runner):
             fill(own[name], tensor)
 
     def load_optimizer_state(self, state: dict) -> None:
-        """Fill the optimizer wrapper with what `optimizer_state` gave.
-
-        Raises:
-            CheckpointError: it belongs to other parameters.
-        """
-        refuse_other_state(self.optim_wrapper.optimizer, state)
+        """Fill the optimizer wrapper with what `optimizer_state` gave."""
+        # One without loss scaling leaves nothing to load.
+        if not state.get('loss_scaler', True):
+            state = {key: value for key, value in state.items() if key != 'loss_scaler'}
         # An optimizer on the CPU keeps what it is given, and the mapped file may be overwritten later.
         on_cpu = next(self.bare_model.parameters()).device.type == 'cpu'
         self.optim_wrapper.load_state_dict(copy.deepcopy(state) if on_cpu else state)
@@ -179,6 +178,7 @@ class StrictRunner(Runner):
             **(meta or {}),
             'cfg': self.cfg.pretty_text,
             'seed': self.seed,
+            'optimizer': type(self.optim_wrapper.optimizer).__name__,
             'experiment_name': self.experiment_name,
             'time': time.strftime('%Y%m%d_%H%M%S'),
             'mmengine_version': mmengine.__version__,
@@ -192,7 +192,11 @@ class StrictRunner(Runner):
             if isinstance(self.train_loop, ResumableTrainLoop):
                 checkpoint['position'] = self.train_loop.position(meta['epoch'], meta['iter'])
         if save_param_scheduler and self.param_schedulers is not None:
-            checkpoint['param_schedulers'] = [one.state_dict() for one in self.param_schedulers]
+            # Without functions, which some keep beside their state and no checkpoint may hold.
+            checkpoint['param_schedulers'] = [
+                {key: value for key, value in one.state_dict().items() if not callable(value)}
+                for one in self.param_schedulers
+            ]
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         if is_main_process():
             save_checkpoint(Path(out_dir) / filename, checkpoint)
@@ -248,33 +252,50 @@ class StrictRunner(Runner):
     ) -> None:
         """Go on from a checkpoint of our own training; the arguments are mmengine's.
 
+        Epoch, iteration, random states and the optimizer's moments come from the checkpoint. Settings of optimizer and
+        schedules come from the config, and where the checkpoint was trained with others the log says both.
+
         Raises:
-            CheckpointError: as `load_checkpoint`, or the file holds weights only.
+            CheckpointError: as `load_checkpoint`, or the file holds weights only, or the state of another optimizer.
         """
-        content = open_state_dict(filename).content
-        missing = [key for key in TRAINING_STATE if key not in content]
-        if missing or 'epoch' not in content['meta']:
+        saved = open_state_dict(filename).content
+        missing = [key for key in TRAINING_STATE if not isinstance(saved.get(key), dict)]
+        if missing or 'epoch' not in saved['meta']:
             raise CheckpointError(
                 f'{filename} holds weights but no training state ({", ".join(missing) or "meta.epoch"}): start from it '
                 'with load_from, not --resume'
             )
+        if resume_optimizer and self.optim_wrapper is not None:
+            refuse_other_state(self.optim_wrapper.optimizer, saved['optimizer'], saved['meta'].get('optimizer'))
         # To the CPU, so that a GPU never holds the optimizer's state twice.
         checkpoint = self.load_checkpoint(filename, 'cpu' if map_location == 'default' else map_location)
+        settings = TrainingSettings(self.optim_wrapper, self.param_schedulers or [])
+        try:
+            self._restore(checkpoint, filename)
+            if resume_optimizer:
+                self.load_optimizer_state(checkpoint['optimizer'])
+                self._settle(settings, checkpoint, resume_param_scheduler)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            raise CheckpointError(
+                f'{filename}: its training state is damaged ({type(error).__name__}: {error}); go on from another '
+                'checkpoint, or start from its weights with load_from and without --resume'
+            ) from error
+        self._has_loaded = True
+        self.resumed_from = Path(filename)
+        loop = self.train_loop
+        self.logger.info(f'resumed {filename}: epoch {loop.epoch}, iteration {loop.iter}')
+        if loop.iter >= loop.max_iters:
+            self.logger.warning(
+                f'nothing is left to train: {loop.epoch} of {loop.max_epochs} epochs and {loop.iter} of '
+                f'{loop.max_iters} iterations are behind; to go on raise train_cfg.max_epochs (or max_iters)'
+            )
+
+    def _restore(self, checkpoint: dict, filename: str) -> None:
+        """Take over where training stands: epoch, iteration, batch, seed, random states, what was logged."""
         meta, loop = checkpoint['meta'], self.train_loop
         loop._epoch, loop._iter = meta['epoch'], meta['iter']
         self._take_over_seed(meta.get('seed'))
         self.message_hub.load_state_dict(checkpoint['message_hub'])
-        if resume_optimizer and 'optimizer' in checkpoint:
-            self.load_optimizer_state(checkpoint['optimizer'])
-        if resume_param_scheduler and 'param_schedulers' in checkpoint:
-            schedulers, states = self.param_schedulers or [], checkpoint['param_schedulers']
-            if len(schedulers) != len(states):
-                raise CheckpointError(
-                    f'{filename} holds the state of {len(states)} schedules and param_scheduler has {len(schedulers)}: '
-                    'go on with the config that it was trained with'
-                )
-            for scheduler, state in zip(schedulers, states, strict=True):
-                scheduler.load_state_dict(state)
         if isinstance(loop, ResumableTrainLoop) and 'position' in checkpoint:
             loop.restore(checkpoint['position'], checkpoint['rng'])
         elif 'position' in checkpoint and checkpoint['position']['batch']:
@@ -284,9 +305,23 @@ class StrictRunner(Runner):
             )
         elif len(checkpoint.get('rng', ())) == self.world_size:
             set_rng_state(checkpoint['rng'][self.rank])
-        self._has_loaded = True
-        self.resumed_from = Path(filename)
-        self.logger.info(f'resumed {filename}: epoch {loop.epoch}, iteration {loop.iter}')
+
+    def _settle(self, settings: TrainingSettings, checkpoint: dict, resume_schedules: bool) -> None:
+        """Go on with the settings of the checkpoint where the config says the same, else with the config's."""
+        states = checkpoint.get('param_schedulers') if resume_schedules else None
+        saved = list(checkpoint['optimizer']['param_groups'])
+        if base := checkpoint['optimizer'].get('base_param_settings'):
+            saved.append(base)
+        if changes := settings.changes(saved, states):
+            settings.restore(self.train_loop.epoch, self.train_loop.iter, len(self.train_dataloader))
+            rates = ', '.join(f'{group["lr"]:.4g}' for group in self.optim_wrapper.optimizer.param_groups)
+            self.logger.warning(
+                f'the config differs from what the checkpoint was trained with, and is used: {"; ".join(changes)}; '
+                f'learning rates now {rates}'
+            )
+            return
+        for schedule, state in zip(self.param_schedulers or [], states or [], strict=True):
+            schedule.load_state_dict(state)
 
     def train(self) -> nn.Module:
         """Train, from the beginning or from a checkpoint, as `resume` and `load_from` say.
@@ -323,6 +358,24 @@ class StrictRunner(Runner):
             self.load_checkpoint(self._load_from)
         if self._only_tests and not self.is_sharded and isinstance(self.bare_model, ReferringSegmentor):
             self.bare_model.fold()
+        # Not before: a training that never begins must not leave its config in place of another's.
+        if isinstance(self._train_loop, BaseLoop):
+            self._keep_config()
+
+    def dump_config(self) -> None:
+        """Nothing yet: mmengine calls it for tests too, whose config is not that of the work dir's weights.
+
+        The config of every run is in its own log folder, `<time>/vis_data/config.py`.
+        """
+
+    @master_only
+    def _keep_config(self) -> None:
+        """Write the config of this training to the work dir, whole or not at all."""
+        name = Path(self.cfg.filename).name if self.cfg.filename else f'{self.timestamp}.py'
+        path = Path(self.work_dir) / name
+        temporary = temporary_name(path)
+        temporary.write_text(self.cfg.pretty_text, encoding='utf-8')
+        replace_durably(temporary, path)
 
     def _checkpoint_to_resume(self) -> str | None:
         work_dir = Path(self.work_dir)

@@ -85,7 +85,7 @@ def name_latest(work_dir: Path, checkpoint: str) -> None:
 
 def remove_unfinished(folder: Path) -> list[str]:
     """Remove the temporary files that a killed process left; returns their names."""
-    left = sorted(path for name in ('*.pth', POINTER) for path in folder.glob(f'.{name}.*{TEMPORARY_SUFFIX}'))
+    left = sorted(path for name in ('*.pth', '*.py', POINTER) for path in folder.glob(f'.{name}.*{TEMPORARY_SUFFIX}'))
     for path in left:
         path.unlink(missing_ok=True)
     return [path.name for path in left]

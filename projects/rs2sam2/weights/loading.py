@@ -66,11 +66,13 @@ def load_into(module: nn.Module, adapter: Adapter, file: StateDictFile) -> Conve
     """Fill a segmentor or one component from a file; names that the source calls new keep their value.
 
     Raises:
-        CheckpointError: the file does not fit the module, which is then untouched, or holds NaN or infinity.
+        CheckpointError: the file does not fit the module, or holds numbers that it cannot hold; the module is then
+            untouched.
     """
     plan, prefix = plan_loading(module, adapter, file)
     own = module.state_dict()
-    for name, tensor in plan.tensors():
+    # All of them before the first is copied: the last one may be bad. They are mapped, not read into memory.
+    for name, tensor in list(plan.tensors()):
         own[name.removeprefix(prefix)].copy_(tensor)
     return plan
 

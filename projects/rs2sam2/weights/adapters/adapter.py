@@ -105,6 +105,7 @@ class Conversion:
         dropped: name in the file -> reason.
         new: name of ours -> reason; in the direction to the source, names that it has no place for.
         resized: names of ours that are resized, with the new shape.
+        held: dtype under which the model holds a new name.
         dtype: dtype of floating-point results; None keeps each one's.
     """
 
@@ -114,21 +115,24 @@ class Conversion:
     dropped: dict[str, str]
     new: dict[str, str]
     resized: dict[str, tuple[int, ...]]
+    held: dict[str, torch.dtype]
     dtype: torch.dtype | None = None
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yield (new name, tensor).
 
         Raises:
-            CheckpointError: an entry holds NaN or infinity.
+            CheckpointError: an entry holds NaN or infinity, or would in the model or as the dtype that is asked for.
         """
         copied = 0
         for new_name, name in self.mapped.items():
             tensor = self.source[name]
-            refuse_nonfinite(self.source.path, name, tensor)
+            refuse_nonfinite(self.source.path, name, tensor, self.held[new_name])
             if new_name in self.resized:
                 tensor = resize_positions(tensor, self.resized[new_name][0])
+                refuse_nonfinite(self.source.path, name, tensor, self.held[new_name])
             if self.dtype is not None and tensor.is_floating_point() and tensor.dtype != self.dtype:
+                refuse_nonfinite(self.source.path, name, tensor, self.dtype)
                 copied += tensor.nbytes
                 tensor = tensor.to(self.dtype)
             yield new_name, tensor
@@ -181,7 +185,8 @@ def to_ours(
     new = {name: adapter.why_new(name) for name in target if name not in mapped}
     missing = [adapter.table.to_official(name) or name for name, reason in new.items() if reason is None]
     _refuse(f'{source.path} does not fit this model as {adapter.title} weights', unknown, missing, wrong)
-    return Conversion(adapter, source, mapped, dropped, new, resized, dtype)
+    held = {name: target[name].dtype for name in mapped}
+    return Conversion(adapter, source, mapped, dropped, new, resized, held, dtype)
 
 
 def to_official(
@@ -212,7 +217,8 @@ def to_official(
             unknown.append(name)
     missing = [name for name in target if name not in source.specs and adapter.why_new(name) is None]
     _refuse(f'{source.path} does not fit this model as {OWN.title} weights', unknown, missing, wrong)
-    return Conversion(adapter, source, mapped, dropped, new, {}, dtype)
+    held = {official: target[name].dtype for official, name in mapped.items()}
+    return Conversion(adapter, source, mapped, dropped, new, {}, held, dtype)
 
 
 def detect(adapters: Mapping[str, Adapter], names: Iterable[str]) -> Adapter | None:
@@ -223,11 +229,32 @@ def detect(adapters: Mapping[str, Adapter], names: Iterable[str]) -> Adapter | N
     return adapters[best] if 2 * counts[best] > len(names) else None
 
 
-def refuse_nonfinite(path: object, name: str, tensor: Tensor) -> None:
-    """Raise a `CheckpointError` where a tensor holds NaN or infinity."""
-    # The extremes of a tensor with NaN are NaN; one pass and no copy.
-    if tensor.is_floating_point() and tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():
+def is_finite(tensor: Tensor, dtype: torch.dtype | None = None) -> bool:
+    """Whether a tensor holds neither NaN nor infinity, nor would as another dtype."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    # The extremes of a tensor with NaN are NaN; one pass and no copy. A cast keeps the order.
+    extremes = torch.stack(tensor.aminmax())
+    return bool(extremes.to(dtype or tensor.dtype).isfinite().all())
+
+
+def refuse_nonfinite(path: object, name: str, tensor: Tensor, dtype: torch.dtype | None = None) -> None:
+    """Raise a `CheckpointError` where a tensor holds NaN or infinity, or numbers that another dtype cannot hold.
+
+    Args:
+        path: the file, for the message.
+        name: name of the tensor in it.
+        tensor: what the file holds.
+        dtype: what it is about to become; None for what it is.
+    """
+    if is_finite(tensor, dtype):
+        return
+    if not is_finite(tensor):
         raise CheckpointError(f'{path}: {name} holds NaN or infinity, the file is damaged')
+    raise CheckpointError(
+        f'{path}: {name} holds numbers up to {tensor.abs().max().item():.3g}, and {str(dtype).removeprefix("torch.")} '
+        f'ends at {torch.finfo(dtype).max:.3g}: they would become infinite'
+    )
 
 
 def resize_positions(table: Tensor, rows: int) -> Tensor:
