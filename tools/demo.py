@@ -11,12 +11,11 @@ import os
 import time
 from pathlib import Path
 
-from mmengine.config import Config
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rs2sam2.engine.launch import one_line_errors
+from rs2sam2.engine.launch import load_config, one_line_errors
 from rs2sam2.engine.tool_runs import run_tool
 from rs2sam2.evaluation.results import SampleResult, bootstrap_interval, read_results, summarise
 from rs2sam2.synthetic.dataset import build_demo_dataset
@@ -75,7 +74,7 @@ def main() -> None:
     parser.add_argument('--work-dir', default='work_dirs/demo', type=Path, help='folder of everything else')
     args = parser.parse_args()
     begin = time.time()
-    cfg = Config.fromfile(args.config)
+    cfg = load_config(str(args.config), None, 'none', None)
 
     step('1  data: aerial-looking scenes with referring expressions, in the layout of RRSIS-D')
     if not args.data.exists():

@@ -6,8 +6,7 @@ python tools/test.py CONFIG CHECKPOINT [--out DIR] [--show-dir DIR] [--cfg-optio
 import argparse
 import os
 
-from mmengine.config import DictAction
-
+from rs2sam2.engine.arguments import launch_parser, parse_launch_args
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config, one_line_errors
 from rs2sam2.models.common.precision import PRECISIONS
 
@@ -18,10 +17,8 @@ TRAINING = (
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; the options are those of mmsegmentation's `tools/test.py`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
+    parser = launch_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--work-dir', help='folder for logs (default: work_dirs/<name of the config>)')
     parser.add_argument('--out', help='folder for the results of every sample (results.jsonl)')
     parser.add_argument('--show', action='store_true', help='show the pictures in a window')
     parser.add_argument('--show-dir', help='folder for pictures: image, ground truth, pseudo-mask, prediction')
@@ -29,13 +26,7 @@ def parse_args() -> argparse.Namespace:
         '--precision', choices=PRECISIONS, help="default: the config's, else bf16 on a GPU that has it, fp32 elsewhere"
     )
     parser.add_argument('--wait-time', type=float, default=2, help='how long --show shows a picture, in seconds')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    # torch.distributed.launch passes --local-rank, torchrun the environment variable.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+    return parse_launch_args(parser)
 
 
 def main() -> None:

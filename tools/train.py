@@ -5,30 +5,20 @@ python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] [--auto-scale-l
 """
 
 import argparse
-import os
 
-from mmengine.config import DictAction
-
+from rs2sam2.engine.arguments import launch_parser, parse_launch_args
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config, one_line_errors
 from rs2sam2.errors import ConfigError
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; the options are those of mmsegmentation's `tools/train.py`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<name of the config>)')
+    parser = launch_parser(__doc__)
     parser.add_argument('--resume', action='store_true', help='go on from the latest checkpoint in the work dir')
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (bfloat16; needs a GPU)')
     parser.add_argument('--auto-scale-lr', action='store_true', help='learning rates in proportion to the batch size')
     parser.add_argument('--tensorboard', action='store_true', help='write TensorBoard files to the work dir too')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    # torch.distributed.launch passes --local-rank, torchrun the environment variable.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+    return parse_launch_args(parser)
 
 
 def main() -> None:

@@ -280,7 +280,7 @@ def break_work_dir(folder: Path, how: str) -> None:
     [
         ('no config', ConfigError, 'holds no config'),
         ('two configs', ConfigError, 'holds several configs .other.py, tiny.py.'),
-        ('no python', ConfigError, 'is no usable config'),
+        ('no python', ConfigError, r'tiny\.py:1 is no Python: .* was never closed'),
         ('no checkpoint', CheckpointError, 'neither best_.* nor last_checkpoint'),
         ('two best', CheckpointError, 'several best checkpoints'),
         ('no tokenizer', TokenizerError, 'tokenizer data/nowhere/tokenizer .* is missing'),

@@ -182,9 +182,45 @@ def other_vocabulary(copy, text):
     return re.sub(r"'num_pieces': 165", "'num_pieces': 64000", text)
 
 
+def fewer_than_a_batch(copy, text):
+    return text.replace('train_dataloader = dict(batch_size=2', 'train_dataloader = dict(batch_size=500')
+
+
+def fewer_than_a_batch_by_iterations(copy, text):
+    loop = "train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=2)\n"
+    return fewer_than_a_batch(copy, text) + loop
+
+
+def no_validation_batch(copy, text):
+    return text.replace('val_dataloader = dict(batch_size=2', 'val_dataloader = dict(drop_last=True, batch_size=500')
+
+
+def unknown_argument(copy, text):
+    return text + 'model.update(decode_hed=3)\n'
+
+
+def unknown_argument_of_a_parent(copy, text):
+    return text + "val_evaluator = dict(type='GeneralizedRRSISMetric', protocoll='native')\n"
+
+
+def unknown_argument_of_a_loader(copy, text):
+    return text.replace('train_dataloader = dict(batch_size', 'train_dataloader = dict(batchsize=2, batch_size')
+
+
+def unknown_type(copy, text):
+    return text + "model.update(type='RS2SAM')\n"
+
+
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
+        (fewer_than_a_batch, ["split 'train'", 'has no batch', 'batch_size=500', 'drop_last=False']),
+        (fewer_than_a_batch_by_iterations, ["split 'train'", 'has no batch', 'batch_size=500', 'drop_last=False']),
+        (no_validation_batch, ["split 'val'", 'has no batch', 'drop_last=False']),
+        (unknown_argument, ['RS2SAM2', 'decode_hed']),
+        (unknown_argument_of_a_parent, ['RRSISMetric', 'protocoll']),
+        (unknown_argument_of_a_loader, ['DataLoader', 'batchsize']),
+        (unknown_type, ['type RS2SAM,', 'did you mean RS2SAM2?', 'custom_imports']),
         (no_data, ['data_root', 'nowhere', 'is not a folder']),
         (not_a_pickle, ['refs(unc).p', 'pickle']),
         (code_in_pickle, ['refs(unc).p', 'system']),

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from rich.table import Table
 from torch import nn
 from torch.profiler import profile
 
+from rs2sam2.engine.arguments import add_cfg_options, make_parser
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.engine.measure import (
     PEAK_SIDE,
@@ -55,7 +56,7 @@ class Candidate:
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('config', nargs='?', default='configs/rs2sam2_rrsisd.py', help='config (default: the full one)')
     parser.add_argument('config_b', nargs='?', help='second config, timed in turns with the first')
     parser.add_argument('--tiny', action='store_true', help=f'take {TINY_CONFIG} instead: does the tool itself run?')
@@ -74,7 +75,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--no-trunk', action='store_true', help='leave out the yardstick, for measuring memory')
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--breakdown', action='store_true', help='also the time by component and by operation')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override both configs: key=value ...')
+    add_cfg_options(parser, 'both configs')
     return parser.parse_args()
 
 

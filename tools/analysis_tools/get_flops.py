@@ -6,9 +6,9 @@ python tools/analysis_tools/get_flops.py CONFIG [--text-length 12] [--batch-size
 import argparse
 
 import torch
-from mmengine.config import DictAction
 from rich.table import Table
 
+from rs2sam2.engine.arguments import add_cfg_options, make_parser
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.engine.measure import TINY_CONFIG, count_flops, random_batch, random_model, read_config, sam2_trunk
 from rs2sam2.terminal import plain, plain_console
@@ -16,13 +16,13 @@ from rs2sam2.terminal import plain, plain_console
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('config', nargs='?', default='configs/rs2sam2_rrsisd.py', help='config (default: the full one)')
     parser.add_argument('--tiny', action='store_true', help=f'take {TINY_CONFIG} instead')
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument('--text-length', type=int, default=12, help='tokens, <s> and </s> counted')
     parser.add_argument('--fold', action='store_true', help='count the model folded for inference')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...')
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

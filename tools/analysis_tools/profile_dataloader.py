@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -24,6 +24,7 @@ from mmseg.registry import DATASETS
 from rich.table import Table
 from sentencepiece import SentencePieceProcessor
 
+from rs2sam2.engine.arguments import add_cfg_options, make_parser
 from rs2sam2.engine.launch import load_config, one_line_errors
 from rs2sam2.engine.measure import device_name
 from rs2sam2.synthetic.dataset import build_demo_dataset
@@ -35,13 +36,13 @@ DRAWN_SIZE = 800
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('config', nargs='?', default='configs/rs2sam2_rrsisd.py', help='config (default: RRSIS-D)')
     parser.add_argument('--dataset', action='store_true', help="read the config's own training set")
     parser.add_argument('--samples', type=int, default=200, help='how many samples are timed')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes of the loader')
     parser.add_argument('--tiny', action='store_true', help='few small scenes: does the tool itself run?')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...')
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

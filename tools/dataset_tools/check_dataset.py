@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, TRANSFORMS
 from rich.console import Console
@@ -21,6 +21,7 @@ from rich.table import Table
 
 from rs2sam2.datasets.base import RefSegDataset
 from rs2sam2.datasets.check import NOTES, PROBLEMS, CheckReport, check_datasets
+from rs2sam2.engine.arguments import config_parser
 from rs2sam2.engine.launch import load_config, one_line_errors
 from rs2sam2.errors import ConfigError
 
@@ -32,11 +33,9 @@ _IRRELEVANT = ('pipeline', 'test_mode', 'indices', 'control', 'filter_cfg')
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
+    parser = config_parser(__doc__)
     parser.add_argument('--out', type=Path, help='JSON report (default: check_dataset.json in the work folder)')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...')
     return parser.parse_args()
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from PIL import Image
@@ -16,6 +15,7 @@ from rich.progress import track
 
 from rs2sam2.datasets.stable_hash import stable_hash
 from rs2sam2.datasets.transforms import TokenizeExpression
+from rs2sam2.engine.arguments import config_parser
 from rs2sam2.engine.launch import load_config, one_line_errors
 from rs2sam2.errors import ConfigError
 from rs2sam2.visualization.figure import Panel, contact_sheet, draw_figure, fit
@@ -26,15 +26,13 @@ PER_SHEET, COLUMNS, SIDE = 12, 2, 340
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
+    parser = config_parser(__doc__)
     parser.add_argument(
         '--split', choices=['train', 'val', 'test'], default='train', help='which loader (default: train)'
     )
     parser.add_argument('--out', type=Path, help='folder (default: browse/ in the work folder)')
     parser.add_argument('--number', type=int, default=PER_SHEET, help='samples (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='which samples (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...')
     return parser.parse_args()
 
 

@@ -16,6 +16,9 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
+from rs2sam2.engine.cfg_options import merge_options
+from rs2sam2.engine.config_file import read_config_file
+from rs2sam2.engine.registered import config_mistake
 from rs2sam2.errors import ConfigError, DataError, RefSegError, TrainingError
 from rs2sam2.signals import Stopped, stop_by_exception
 
@@ -31,15 +34,14 @@ WORKER_ENDS = {
     'Segmentation fault': 'a library crashed while it read a sample; num_workers=0 shows which',
     '': 'look for it in the system log (dmesg); num_workers=0 runs without workers',
 }
-CUSTOM_IMPORTS = "custom_imports = dict(imports=['rs2sam2'], allow_failed_imports=False)"
 
 
 @contextlib.contextmanager
 def one_line_errors(when_stopped: str = '') -> Iterator[None]:
     """Print a `RefSegError` as one line on stderr and exit with 2; other errors are bugs and keep their traceback.
 
-    A worker of a data loader that dies is named like one. Ctrl+C, SIGTERM and SIGHUP end what runs in order, with one
-    line (see `rs2sam2.signals`).
+    A worker of a data loader that dies is named like one, and so is a part that the config does not fit. Ctrl+C,
+    SIGTERM and SIGHUP end what runs in order, with one line (see `rs2sam2.signals`).
 
     Args:
         when_stopped: what that line says besides.
@@ -60,9 +62,9 @@ def one_line_errors(when_stopped: str = '') -> Iterator[None]:
             sys.stderr.flush()
             os._exit(stopped.code)
         raise
-    except (RefSegError, RuntimeError) as error:
+    except (RefSegError, RuntimeError, TypeError, KeyError) as error:
         if not isinstance(error, RefSegError):
-            error = _worker_death(error)
+            error = _worker_death(error) if isinstance(error, RuntimeError) else config_mistake(error)
             if error is None:
                 raise
         if not isinstance(error, TrainingError) or get_rank() == 0:
@@ -100,16 +102,12 @@ def load_config(path: str, options: dict | None, launcher: str, work_dir: str | 
         work_dir: `--work-dir`; else the config's, else `work_dirs/<config's name>`.
 
     Raises:
-        ConfigError: no such file, or no `custom_imports` of rs2sam2 in it.
+        ConfigError: the file is no config of this project, or an option names what is not there.
     """
-    if not Path(path).is_file():
-        raise ConfigError(f'{path}: no such config file')
-    cfg = Config.fromfile(path)
-    if 'rs2sam2' not in cfg.get('custom_imports', {}).get('imports', ()):
-        raise ConfigError(f'{path} does not import rs2sam2: add the line {CUSTOM_IMPORTS}')
+    cfg = read_config_file(path)
     cfg.launcher = launcher
-    if options is not None:
-        cfg.merge_from_dict(options)
+    if options:
+        merge_options(cfg, options)
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     return cfg
 

@@ -14,6 +14,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
 
 from rs2sam2.engine.optim_groups import refuse_other_state
 from rs2sam2.engine.randomness import rng_state, set_rng_state
@@ -68,6 +69,16 @@ class StrictRunner(Runner):
                         'or load_from'
                     )
         return model
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """Build a data loader; raises `ConfigError` where it has no batch, which would pass for a run without work."""
+        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        if not isinstance(loader.dataset, IterableDataset) and len(loader) == 0:
+            raise ConfigError(_why_empty(loader))
+        return loader
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Learning rates in proportion to the samples of an update, where `auto_scale_lr` is enabled.
@@ -400,6 +411,19 @@ class StrictRunner(Runner):
             self.logger.warning(f'the seed of the checkpoint, {seed}, replaces that of the config, {own}')
         self._randomness_cfg.update(seed=seed)
         self.set_randomness(**self._randomness_cfg)
+
+
+def _why_empty(loader: DataLoader) -> str:
+    """What a user needs to know of a data loader without a batch."""
+    batch, split = loader.batch_sampler, getattr(loader.dataset, 'split', None)
+    where = 'a data set' if split is None else f'split {split!r}'
+    count = len(loader.sampler) if batch is None else len(batch.sampler)
+    if getattr(batch, 'drop_last', False) and count:
+        return (
+            f'the data loader of {where} has no batch: {count} samples a process are fewer than batch_size='
+            f'{batch.batch_size}, and drop_last=True drops them; lower batch_size or set drop_last=False'
+        )
+    return f'the data loader of {where} has no batch: it holds no sample'
 
 
 def _holds_training_state(filename: str) -> bool:

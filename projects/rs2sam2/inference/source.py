@@ -56,10 +56,7 @@ def find_model(model: str | Path, weights: str | Path | None = None) -> ModelSou
         what = 'a checkpoint goes to weights' if model.is_file() else 'there is none of that name'
         raise ConfigError(f'{model} is neither a config (*.py) nor a work dir: {what}')
     path = model if folder is None else _dumped_config(folder)
-    try:
-        config = load_config(str(path), None, 'none', None)
-    except (SyntaxError, ImportError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise ConfigError(f'{path} is no usable config: {" ".join(str(error).split())}') from error
+    config = load_config(str(path), None, 'none', None)
     if weights is None:
         weights = _best_checkpoint(folder) if folder else config.get('load_from')
     if weights is None:
