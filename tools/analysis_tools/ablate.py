@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.engine.tool_runs import train_and_test
 from rs2sam2.errors import ConfigError
@@ -23,7 +24,7 @@ TOOLS = Path(__file__).resolve().parents[1]
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('configs', nargs='+', type=Path, help='config files; the first is the reference')
     parser.add_argument('--work-dir', default='work_dirs/ablate', type=Path, help='a folder for each config in it')
     parser.add_argument('--processes', type=int, default=1, help='processes of a training: one a GPU (default: 1)')

@@ -1,6 +1,8 @@
-"""Measures the scene pipeline around the model: windows per second with a model that computes nothing."""
+"""Measures the scene pipeline around the model: windows per second with a model that computes nothing.
 
-import argparse
+python tools/analysis_tools/benchmark_scene.py [--scene FILE | --size 8192] [--seconds-per-window S]
+"""
+
 import resource
 import tempfile
 import time
@@ -13,6 +15,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 from rich.table import Table
 
+from rs2sam2.engine.arguments import make_parser
 from rs2sam2.errors import RefSegError
 from rs2sam2.geo.predictor import WindowPredictor
 from rs2sam2.geo.scene import SceneResult, segment_scene
@@ -82,7 +85,7 @@ def run(scene: Path, folder: Path, model: WindowPredictor, batch_size: int, wind
 
 def main() -> None:
     """Prints windows per second and the seconds of each stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument('--scene', type=Path, help='raster to run; default: a synthetic one of --size')
     parser.add_argument('--size', type=int, default=8192, help='side of the synthetic scene in pixels')
     parser.add_argument('--window', type=int, default=1024)

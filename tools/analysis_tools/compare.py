@@ -10,6 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from rs2sam2.datasets.images import read_image
+from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.evaluation.compare import comparison_by_group, comparison_table, largest_changes, pair_results
@@ -22,7 +23,7 @@ console = Console(highlight=False)
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('first', help='results.jsonl of one run, the baseline')
     parser.add_argument('second', help='results.jsonl of the other')
     parser.add_argument('--names', nargs=2, metavar=('A', 'B'), help='what to call them (default: their folders)')

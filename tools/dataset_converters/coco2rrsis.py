@@ -14,13 +14,14 @@ from rich.table import Table
 
 from rs2sam2.datasets.base import SPLITS
 from rs2sam2.datasets.coco_to_rrsisd import MIN_AREA, ConversionReport, convert_coco
+from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.errors import ConfigError
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('annotations', help='COCO instance file, with polygons or RLEs')
     parser.add_argument('images', help='folder of its images')
     parser.add_argument('out', help='folder to be made')

@@ -11,12 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rs2sam2.datasets.base import SPLITS
+from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('rasters', nargs='+', help='files that GDAL reads')
     parser.add_argument('--vector', required=True, help='polygons, in the CRS of the rasters')
     parser.add_argument('--text', required=True, metavar='COLUMN', help='column with the sentences')

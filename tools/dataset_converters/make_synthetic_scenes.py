@@ -1,18 +1,21 @@
-"""Makes the embedded data set: aerial-looking scenes with referring expressions, in RRSIS-D's on-disk layout."""
+"""Makes the embedded data set: aerial-looking scenes with referring expressions, in RRSIS-D's on-disk layout.
 
-import argparse
+python tools/dataset_converters/make_synthetic_scenes.py --out DIR [--train 2000] [--val 40] [--test 150]
+"""
+
 import os
 import sys
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rs2sam2.engine.arguments import make_parser
 from rs2sam2.errors import RefSegError
 from rs2sam2.synthetic.dataset import build_demo_dataset
 
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument('--out', required=True, help='folder to be made')
     parser.add_argument('--train', type=int, default=2000, help='scenes for training (default: %(default)s)')
     parser.add_argument('--val', type=int, default=100, help='scenes for validation (default: %(default)s)')

@@ -10,6 +10,7 @@ from pathlib import Path
 from mmengine.utils.dl_utils import collect_env
 
 import rs2sam2
+from rs2sam2.engine.arguments import make_parser
 
 PACKAGES = (
     'mmseg',
@@ -62,4 +63,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    make_parser(__doc__).parse_args()
     main()

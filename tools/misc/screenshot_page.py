@@ -5,14 +5,14 @@ python tools/misc/screenshot_page.py WORK_DIR IMAGE EXPRESSION [--out docs/image
 Needs the extra [demo], playwright, and Debian's chromium.
 """
 
-import argparse
 import io
 import subprocess
 import sys
 import time
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+
+from rs2sam2.engine.arguments import make_parser
 
 PORT = 7869
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking']
@@ -20,12 +20,16 @@ FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '-
 
 def main() -> None:
     """Serve the page, segment, and take the picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('model', help='work dir')
     parser.add_argument('image', help='image file')
     parser.add_argument('expression', help='what to segment')
     parser.add_argument('--out', default='docs/images/page.png', help='PNG file')
     args = parser.parse_args()
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        sys.exit('error: playwright is missing: pip install playwright')
     command = [sys.executable, '-m', 'rs2sam2.cli.main', 'demo', '-m', args.model, '--port', str(PORT)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from rich.table import Table
 
+from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import load_config, one_line_errors
 from rs2sam2.terminal import plain, plain_console
 from rs2sam2.weights.adapters import ADAPTERS, Adapter, Conversion, to_official, to_ours
@@ -35,7 +36,7 @@ NAMES_SHOWN = 4
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('src', type=Path, help='a .safetensors, .pth, .pt or .bin file, or a folder with one or shards')
     parser.add_argument('dst', type=Path, help='file to write, .pth or .safetensors')
     parser.add_argument('--source', required=True, choices=list(ADAPTERS), help='whose names the published side has')

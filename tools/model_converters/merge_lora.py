@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
+from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import load_config, one_line_errors
 from rs2sam2.errors import CheckpointError, ConfigError
 from rs2sam2.models.common.lora import merge_lora
@@ -20,7 +21,7 @@ from rs2sam2.weights.loading import load_into
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('config', help="the config of the training, with union_encoder.train='lora'")
     parser.add_argument('checkpoint', type=Path, help='what the training wrote')
     parser.add_argument(
