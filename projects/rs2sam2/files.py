@@ -1,11 +1,12 @@
-"""Files that are named from outside: regular ones only."""
+"""Files that are named from outside, to be read or written: regular ones only."""
 
 import os
 import stat
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any
 
-from rs2sam2.errors import DataError, RefSegError
+from rs2sam2.errors import ConfigError, DataError, RefSegError
 
 
 def require_regular(
@@ -27,9 +28,7 @@ def require_regular(
     except ValueError as reason:  # a null byte in the name
         raise error(f'{os.fspath(path)} is no name of a file; {remedy}') from reason
     if not stat.S_ISREG(mode):
-        kinds = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a named pipe', stat.S_IFSOCK: 'a socket'}
-        kind = kinds.get(stat.S_IFMT(mode), 'a device')
-        raise error(f'{os.fspath(path)} is {kind}, not a file; {remedy}')
+        raise error(f'{os.fspath(path)} is {_kind(mode)}, not a file; {remedy}')
 
 
 def open_regular(
@@ -42,3 +41,26 @@ def open_regular(
     """`open` for reading, of regular files only; see `require_regular`."""
     require_regular(path, remedy, error)
     return open(path, mode, **options)
+
+
+def place_of(path: str | os.PathLike) -> Path:
+    """Where the file of a name lies, links followed: a regular file, or nothing yet.
+
+    A file that is moved onto a device, a pipe or a link ends it: as root even /dev/null, for the whole machine.
+
+    Raises:
+        ConfigError: A folder, a device, a pipe or a socket lies there.
+    """
+    place = Path(os.path.realpath(path))
+    try:
+        mode = place.lstat().st_mode
+    except OSError:  # nothing is there yet; whether it can be made shows when it is written
+        return place
+    if not stat.S_ISREG(mode):
+        raise ConfigError(f'{path} is {_kind(mode)}; name a file to write')
+    return place
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a named pipe', stat.S_IFSOCK: 'a socket'}
+    return (kinds | {stat.S_IFLNK: 'a loop of links'}).get(stat.S_IFMT(mode), 'a device')

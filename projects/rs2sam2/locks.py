@@ -2,10 +2,12 @@
 
 import contextlib
 import fcntl
+import glob
 import json
 import logging
 import os
 import shlex
+import shutil
 import socket
 import sys
 import tempfile
@@ -68,6 +70,48 @@ def hold_folder(folder: Path, remedy: str = 'choose another folder') -> Iterator
         # Removed while it is held: whoever opened it meanwhile sees that the name is gone, and begins anew.
         with contextlib.suppress(OSError):
             path.unlink()
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path, prefix: str, suffix: str = '') -> Iterator[Path]:
+    """A new folder that is held and, in the end, removed; those that killed runs left here are removed first.
+
+    Args:
+        parent: where; it exists.
+        prefix: of its name.
+        suffix: of its name.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for old in parent.glob(f'{glob.escape(prefix)}*{glob.escape(suffix)}'):
+        if is_abandoned(old):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=parent))
+    try:
+        with hold_folder(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Whether the run that held a folder ended without letting go of it; where that cannot be known, it did not."""
+    path = (folder / LOCK).resolve()
+    # Opening and closing what this process holds would give it up.
+    if path in _held:
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+    finally:
         os.close(descriptor)
 
 

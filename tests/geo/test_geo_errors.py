@@ -1,6 +1,7 @@
 """Bad input and a disk that fails: one clear line each, and no partial file."""
 
 import os
+import stat
 import subprocess
 import warnings
 
@@ -11,6 +12,7 @@ pytest.importorskip('rasterio')
 
 import pyogrio
 import rasterio
+import rasterio.shutil
 from rasterio.errors import NotGeoreferencedWarning
 
 from helpers.geo_scenes import BrightThings, blobs, write_scene
@@ -68,7 +70,7 @@ def test_old_outputs_survive_a_failure(tmp_path):
 def test_arguments(tmp_path, scene):
     _fails(ConfigError, 'expression is empty', scene, tmp_path, expression=' \n')
     _fails(ConfigError, 'no output is named', scene, tmp_path, mask=None, polygons=None)
-    _fails(ConfigError, 'same file', scene, tmp_path, mask=scene)
+    _fails(ConfigError, 'is a file of the scene, which would be lost', scene, tmp_path, mask=scene)
     _fails(ConfigError, 'same file', scene, tmp_path, probability=tmp_path / 'mask.tif')
     _fails(ConfigError, r'objects\.shp: polygons are written as', scene, tmp_path, polygons=tmp_path / 'objects.shp')
     _fails(ConfigError, 'window is 8', scene, tmp_path, window=8)
@@ -122,6 +124,35 @@ def test_unwritable_output_folder(tmp_path, scene):
         locked = tmp_path / 'locked'
         locked.mkdir(mode=0o500)
         _fails(ConfigError, 'cannot be written to', scene, tmp_path, mask=locked / 'mask.tif')
+
+
+def test_an_output_takes_the_place_of_regular_files_only(tmp_path, scene):
+    """As root, /dev/null itself would be replaced by the mask."""
+    device = tmp_path / 'null.tif'
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        os.mkfifo(device)
+    (tmp_path / 'link.tif').symlink_to(device)
+    os.mkfifo(tmp_path / 'pipe.gpkg')
+    for output in (dict(mask=device), dict(mask=tmp_path / 'link.tif'), dict(polygons=tmp_path / 'pipe.gpkg')):
+        _fails(ConfigError, 'is a (named pipe|device); name a file to write', scene, tmp_path, **output)
+    assert not stat.S_ISREG(device.stat().st_mode)
+
+
+def test_a_link_is_followed(tmp_path, scene):
+    (tmp_path / 'disk').mkdir()
+    (tmp_path / 'mask.tif').symlink_to('disk/run7.tif')
+    for _ in range(2):
+        _run(scene, tmp_path)
+        assert (tmp_path / 'mask.tif').is_symlink()
+        with rasterio.open(tmp_path / 'disk/run7.tif') as mask:
+            assert mask.shape == (150, 150)
+
+
+def test_a_file_of_a_virtual_raster_is_no_output(tmp_path, scene):
+    rasterio.shutil.copy(scene, tmp_path / 'mosaic.vrt', driver='VRT')
+    _fails(ConfigError, 'is a file of the scene', tmp_path / 'mosaic.vrt', tmp_path, mask=scene)
 
 
 def test_geojson_without_a_code_for_its_crs(tmp_path):

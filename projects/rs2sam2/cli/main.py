@@ -104,7 +104,12 @@ def segment(
 
 @app.command()
 def scene(
-    raster: Annotated[Path, typer.Argument(metavar='SCENE', help='GeoTIFF, or another raster that GDAL reads.')],
+    raster: Annotated[
+        str,
+        typer.Argument(
+            metavar='SCENE', help='Raster that GDAL reads: a file, https://..., /vsicurl/..., NETCDF:FILE:NAME.'
+        ),
+    ],
     expression: Annotated[str, typer.Option('--expression', '-e', help='What to segment.')],
     model: Model,
     mask: Annotated[Path | None, typer.Option(help='Mask to write, a cloud-optimized GeoTIFF.')] = None,
@@ -150,9 +155,9 @@ def scene(
             mask=mask,
             probability=probability,
             polygons=polygons,
-            window=window or defaults.window,
+            window=defaults.window if window is None else window,
             overlap=overlap,
-            gsd=gsd or defaults.gsd,
+            gsd=defaults.gsd if gsd is None else gsd,
             bands=None if bands is None else [int(band) for band in _numbers(bands, '--bands', (1, 3))],
             nodata=nodata,
             stretch=tuple(_numbers(stretch, '--stretch', (2,))),
@@ -181,7 +186,7 @@ def demo(
 ) -> None:
     """Open a page on this machine (127.0.0.1) to try a model on: image and expression in, mask out."""
     with _one_line_errors():
-        from rs2sam2.page.app import serve
+        from rs2sam2.page.server import serve
 
         serve(model, weights, port, device, precision, compile)
 

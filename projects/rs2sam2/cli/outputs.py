@@ -12,6 +12,7 @@ from PIL import Image
 
 from rs2sam2.cli.pairs import Pair
 from rs2sam2.errors import OutputError
+from rs2sam2.files import place_of
 from rs2sam2.inference.results import SegmentationResult
 from rs2sam2.weights.files import replace_durably
 
@@ -151,6 +152,7 @@ class OutputFolder:
                 raise
 
     def _write(self, path: Path, save: Callable[[Path], object]) -> None:
+        path = place_of(path)
         temporary = path.with_name(f'.{path.name}.{os.getpid()}{_UNFINISHED}')
         with self._errors(path):
             try:

@@ -12,6 +12,7 @@ from typing import get_type_hints
 import numpy as np
 
 from rs2sam2.errors import ConfigError, DataError
+from rs2sam2.files import place_of
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """IoU thresholds of Pr@t."""
@@ -110,8 +111,9 @@ def write_results(rows: Iterable[SampleResult], path: str | Path) -> None:
 
     Raises:
         DataError: the file cannot be written.
+        ConfigError: the path is that of a folder or a device.
     """
-    path = Path(path)
+    path = place_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')

@@ -3,36 +3,25 @@
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from xml.etree import ElementTree
+from collections.abc import Sequence
+from numbers import Integral, Real
 
 import numpy as np
-import rasterio
-import rasterio.shutil
+from affine import Affine
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import MemoryFile
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.geo.ground import pixel_size
+from rs2sam2.geo.nodata import NodataValue, virtual_with_nodata
+from rs2sam2.geo.sources import RasterSource, explained, find_source, open_raster, source_notes
 
 _SAMPLE_SIDE = 1024  # of the decimated scene that the stretch is measured on, in pixels
 _SAME_GSD = 0.01  # a resolution this close (relative) is the scene's own
-
-
-@contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """GDAL's errors as one line that names the file."""
-    try:
-        yield
-    except (RasterioError, MemoryError) as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        text = ' '.join(str(cause).split()).removeprefix(f'{path}: ') or type(cause).__name__
-        raise DataError(f'{path} cannot be read as a raster ({text}); is it whole, and a GeoTIFF or image?') from error
+_ENLARGED = 16  # the most times that gsd may enlarge a side
+_NAMED_PARTS = 8  # subdatasets that an error names
 
 
 class SceneReader:
@@ -42,7 +31,7 @@ class SceneReader:
     pixels of the scene decimated to 1024 pixels, become 0 and 255. A palette becomes its colours.
 
     Args:
-        path: of the raster.
+        path: of the raster, or an address or part of one; see `geo.sources`.
         bands: three band numbers from 1 on for red, green and blue, or one for grey; None takes the bands that call
             themselves red, green and blue, else the first three, else the first.
         nodata: value of pixels without data, in place of the raster's own.
@@ -56,6 +45,8 @@ class SceneReader:
         crs: of the scene, or None.
         transform: pixel to CRS; the identity where the scene has none.
         bands: the band numbers that are read.
+        files: what the scene consists of: the file itself, those beside it, those that a virtual raster names.
+        nodata_found: whether a pixel read so far had no data by the raster's value, alpha or mask, or by `nodata`.
         notes: what the user should know, one sentence each.
 
     Raises:
@@ -65,29 +56,37 @@ class SceneReader:
 
     def __init__(
         self,
-        path: str | os.PathLike,
+        path: str | os.PathLike | RasterSource,
         bands: Sequence[int] | None = None,
         nodata: float | None = None,
         stretch: tuple[float, float] = (2.0, 98.0),
         gsd: float | None = None,
     ) -> None:
-        self.path = os.fspath(path)
-        self.notes: list[str] = []
-        if not os.path.exists(self.path) and '://' not in self.path and not self.path.startswith('/vsi'):
-            raise DataError(f'{self.path} is missing; check the path')
-        with _explained(self.path), warnings.catch_warnings():
+        source = path if isinstance(path, RasterSource) else find_source(path)
+        self.path = source.given
+        self._source = source
+        with explained(source), warnings.catch_warnings():
             warnings.simplefilter('ignore', NotGeoreferencedWarning)
-            self._dataset = rasterio.open(self.path)
+            self._dataset = open_raster(source)
+            parts = self._dataset.subdatasets
+            self.notes = [*source_notes(source, self._dataset), *self._count_pages(parts)]
+            self.files = list(self._dataset.files)
+            self.shape = (self._dataset.height, self._dataset.width)
+            self.crs, self.transform = self._find_place()
         if not self._dataset.count:
-            raise DataError(f'{self.path} holds no bands of its own; name one of its subdatasets')
+            shown = ', '.join(parts[:_NAMED_PARTS]) + ', ...' * (len(parts) > _NAMED_PARTS)
+            raise DataError(f'{self.path} holds no bands of its own; name one of its subdatasets: {shown or "none"}')
         self.bands = self._choose_bands(bands)
+        dtypes = [_dtype(self._dataset.dtypes[band - 1]) for band in self.bands]
+        if any(dtype.kind == 'c' for dtype in dtypes):
+            raise DataError(f'{self.path} holds complex numbers; make amplitudes of them first')
+        self._dtypes = dtypes
+        # Where pixels are read from, and which of its bands.
+        self._pixels, self._indices = self._dataset, self.bands
+        self._nodata: list[NodataValue] = []
+        self.nodata_found = False
         if nodata is not None:
             self._override_nodata(nodata)
-        self.shape = (self._dataset.height, self._dataset.width)
-        self.crs, self.transform = self._dataset.crs, self._dataset.transform
-        if self.crs is None:
-            way = 'warp it by its control points first' if self._dataset.gcps[0] else 'outputs are plain pixels'
-            self.notes.append(f'{self.path} has no CRS: {way}, areas are in pixels')
         self.grid_shape = self._grid(gsd)
         self.scale = tuple(full / side for full, side in zip(self.shape, self.grid_shape, strict=True))
         self._table = self._palette()
@@ -116,7 +115,7 @@ class SceneReader:
 
     def valid(self, y: int, x: int, height: int, width: int) -> np.ndarray | None:
         """Which pixels of a window of the scene (not of the model's grid) hold data; None when all do."""
-        with _explained(self.path):
+        with explained(self._source):
             return self._valid(Window(x, y, width, height), (height, width), None)
 
     def bytes_for_rows(self, rows: int) -> int:
@@ -129,14 +128,44 @@ class SceneReader:
 
     def close(self) -> None:
         """Closes the raster."""
+        self._pixels.close()
         self._dataset.close()
+
+    def _count_pages(self, parts: Sequence[str]) -> list[str]:
+        if self._dataset.driver != 'GTiff' or len(parts) < 2 or self.path.upper().startswith('GTIFF_DIR:'):
+            return []
+        return [f'{self.path} has {len(parts):,} pages and the first is read; {parts[1]} names the second']
+
+    def _find_place(self) -> tuple[CRS | None, Affine]:
+        """CRS and transform, with a note where there is no place on the earth, or half of one."""
+        dataset, transform = self._dataset, self._dataset.transform
+        placed = transform != Affine.identity() and math.isfinite(transform.determinant) and transform.determinant != 0
+        if placed and dataset.crs is not None:
+            return dataset.crs, transform
+        plain = 'outputs are plain pixels and areas are in pixels'
+        if placed:
+            why = 'coordinates, as of a world file, but no CRS: outputs keep the coordinates, areas are in pixels'
+        elif dataset.gcps[0]:
+            why = f'control points alone: {plain}; warp it by them first (gdalwarp)'
+        elif dataset.rpcs is not None:
+            why = f'rational polynomials (RPCs) alone: {plain}; orthorectify it first (gdalwarp -rpc)'
+        elif dataset.crs is not None:
+            why = f'a CRS but no coordinates (no geotransform): {plain}'
+        else:
+            why = f'no CRS: {plain}'
+        self.notes.append(f'{self.path} has {why}')
+        return None, transform if placed else Affine.identity()
 
     def _choose_bands(self, bands: Sequence[int] | None) -> list[int]:
         count = self._dataset.count
         if bands is not None:
-            if len(bands) not in (1, 3) or any(not 1 <= band <= count for band in bands):
-                raise ConfigError(f'bands {list(bands)} do not fit {self.path}: give 1 or 3 numbers from 1 to {count}')
-            return list(bands)
+            numbers = [] if isinstance(bands, str) or not isinstance(bands, Sequence | np.ndarray) else list(bands)
+            whole = all(isinstance(band, Integral) and not isinstance(band, bool) for band in numbers)
+            if len(numbers) not in (1, 3) or not whole or any(not 1 <= band <= count for band in numbers):
+                raise ConfigError(
+                    f'bands {bands!r} do not fit {self.path}: give 1 or 3 whole numbers from 1 to {count}'
+                )
+            return [int(band) for band in numbers]
         roles = self._dataset.colorinterp
         colours = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
         if all(colour in roles for colour in colours):
@@ -145,30 +174,20 @@ class SceneReader:
         return plain[:3] if len(plain) >= 3 else plain[:1]
 
     def _override_nodata(self, nodata: float) -> None:
-        """Reopens the raster through a virtual one that declares the value, so that resampling leaves it out too."""
-        dtype = np.dtype(self._dataset.dtypes[self.bands[0] - 1])
-        if dtype.kind in 'iu' and not (np.iinfo(dtype).min <= nodata <= np.iinfo(dtype).max and nodata % 1 == 0):
-            raise ConfigError(f'nodata {nodata:g} is no value of {self.path}, whose pixels are {dtype}')
-        with _explained(self.path), MemoryFile(ext='.vrt') as memory:
-            rasterio.shutil.copy(self._dataset, memory.name, driver='VRT')
-            tree = ElementTree.fromstring(memory.read())
-        for band in tree.findall('VRTRasterBand'):
-            for old in [*band.findall('NoDataValue'), *band.findall('MaskBand')]:
-                band.remove(old)
-            ElementTree.SubElement(band, 'NoDataValue').text = repr(float(nodata))
-        for mask in tree.findall('MaskBand'):
-            tree.remove(mask)
-        for source in tree.iter('SourceFilename'):
-            source.text, source.attrib['relativeToVRT'] = os.path.abspath(self.path), '0'
-        with _explained(self.path):
-            self._dataset.close()
-            self._dataset = rasterio.open(ElementTree.tostring(tree, encoding='unicode'))
+        """Reads through a virtual raster that declares the value, so that resampling leaves it out too."""
+        if not isinstance(nodata, Real):
+            raise ConfigError(f'nodata {nodata!r} is no number')
+        self._nodata = [NodataValue(nodata, dtype, self.path) for dtype in self._dtypes]
+        text = virtual_with_nodata(self._source, self._dataset, self.bands, self._nodata)
+        with explained(self._source):
+            self._pixels = open_raster(RasterSource(self.path, text, ('VRT',)))
+        self._indices = list(range(1, len(self.bands) + 1))
 
     def _grid(self, gsd: float | None) -> tuple[int, int]:
         if gsd is None:
             return self.shape
-        if not (math.isfinite(gsd) and gsd > 0):
-            raise ConfigError(f'gsd is {gsd}; give metres a pixel, above 0')
+        if not isinstance(gsd, Real) or not (math.isfinite(gsd) and gsd > 0):
+            raise ConfigError(f'gsd is {gsd!r}; give metres a pixel, above 0')
         height, width = self.shape
         size = None
         if self.crs is not None:
@@ -177,6 +196,12 @@ class SceneReader:
             raise ConfigError(f'{self.path} has no known ground resolution, so gsd cannot apply; leave it out')
         if all(abs(gsd / side - 1) < _SAME_GSD for side in size):
             return self.shape
+        finest = max(size) / _ENLARGED
+        if gsd < finest:
+            raise ConfigError(
+                f'gsd {gsd:g} is over {_ENLARGED} times finer than the pixels of {self.path} ({max(size):g} m), where '
+                f'nothing more is to be seen; give {finest:.3g} or more, or enlarge the raster itself (gdalwarp -tr)'
+            )
         return max(1, round(height * size[0] / gsd)), max(1, round(width * size[1] / gsd))
 
     def _palette(self) -> np.ndarray | None:
@@ -192,19 +217,17 @@ class SceneReader:
         low, high = stretch
         if not 0 <= low < high <= 100:
             raise ConfigError(f'stretch {list(stretch)} must be two percentiles, ascending, within 0 to 100')
-        dtypes = {np.dtype(self._dataset.dtypes[band - 1]) for band in self.bands}
-        if any(dtype.kind == 'c' for dtype in dtypes):
-            raise DataError(f'{self.path} holds complex numbers; make amplitudes of them first')
         bits = self._dataset.tags(self.bands[0], ns='IMAGE_STRUCTURE').get('NBITS', '8')
-        if dtypes == {np.dtype(np.uint8)} and bits == '8':
+        if set(self._dtypes) == {np.dtype(np.uint8)} and bits == '8':
             return None
         if bits == '1':
             return np.repeat(np.float32([[0], [1]]), len(self.bands), axis=1)[..., None, None]
         factor = min(1.0, _SAMPLE_SIDE / max(self.shape))
         shape = tuple(max(1, round(length * factor)) for length in self.shape)
-        with _explained(self.path):
-            data = self._dataset.read(self.bands, out_shape=(len(self.bands), *shape))
-            valid = self._valid(Window(0, 0, self.shape[1], self.shape[0]), shape, data)
+        with explained(self._source):
+            whole = Window(0, 0, self.shape[1], self.shape[0])
+            data = self._read_bands(whole, shape)
+            valid = self._valid(whole, shape, data)
         samples = data.reshape(len(data), -1) if valid is None else data[:, valid]
         if not samples.size:
             self.notes.append(f'{self.path}: no pixel of the decimated scene holds data, so nothing is stretched')
@@ -226,8 +249,8 @@ class SceneReader:
         how = Resampling.average if shrinks else Resampling.bilinear
         if self._table is not None:
             how = Resampling.nearest
-        with _explained(self.path):
-            data = self._dataset.read(self.bands, window=window, out_shape=(len(self.bands), *shape), resampling=how)
+        with explained(self._source):
+            data = self._read_bands(window, shape, how)
             valid = self._valid(window, shape, data)
         if self._table is not None:
             return self._table[data[0]], valid
@@ -242,17 +265,39 @@ class SceneReader:
             data = np.broadcast_to(data, (3, *shape))
         return np.ascontiguousarray(data.transpose(1, 2, 0)), valid
 
+    def _read_bands(self, window: Window, shape: tuple[int, int], how: Resampling = Resampling.nearest) -> np.ndarray:
+        """Pixels (bands, *shape), of the type that holds those of all bands."""
+        if len(set(self._dtypes)) == 1:
+            return self._pixels.read(
+                self._indices, window=window, out_shape=(len(self._indices), *shape), resampling=how
+            )
+        each = [self._pixels.read(index, window=window, out_shape=shape, resampling=how) for index in self._indices]
+        return np.stack(each).astype(np.result_type(*self._dtypes))
+
     def _valid(self, window: Window, shape: tuple[int, int], data: np.ndarray | None) -> np.ndarray | None:
         """Where any of the bands holds data, and all of them are finite numbers."""
         valid = None
-        flags = [self._dataset.mask_flag_enums[band - 1] for band in self.bands]
-        if any(MaskFlags.all_valid not in flag for flag in flags):
-            shared = any(MaskFlags.per_dataset in flag for flag in flags)
-            bands = self.bands[:1] if shared else self.bands
-            valid = self._dataset.read_masks(bands, window=window, out_shape=(len(bands), *shape)).any(axis=0)
-        if np.dtype(self._dataset.dtypes[self.bands[0] - 1]).kind == 'f':
-            if data is None:
-                data = self._dataset.read(self.bands, window=window, out_shape=(len(self.bands), *shape))
+        floats = any(dtype.kind == 'f' for dtype in self._dtypes)
+        exact = bool(self._nodata) and (window.height, window.width) == shape
+        if data is None and (floats or exact):
+            data = self._read_bands(window, shape)
+        if exact:
+            marked = [value.marks(band) for value, band in zip(self._nodata, data, strict=True)]
+            self.nodata_found |= any(band.any() for band in marked)
+            valid = ~np.all(marked, axis=0)
+        else:
+            flags = [self._pixels.mask_flag_enums[index - 1] for index in self._indices]
+            if any(MaskFlags.all_valid not in flag for flag in flags):
+                shared = any(MaskFlags.per_dataset in flag for flag in flags)
+                indices = self._indices[:1] if shared else self._indices
+                valid = self._pixels.read_masks(indices, window=window, out_shape=(len(indices), *shape)).any(axis=0)
+                self.nodata_found |= not valid.all()
+        if floats:
             finite = np.isfinite(data).all(axis=0)
             valid = finite if valid is None else valid & finite
         return None if valid is None or valid.all() else valid
+
+
+def _dtype(name: str) -> np.dtype:
+    # GDAL has complex numbers that numpy has not.
+    return np.dtype(np.complex64) if name.startswith('complex') else np.dtype(name)

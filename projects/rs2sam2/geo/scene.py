@@ -21,6 +21,7 @@ from rs2sam2.geo.export import SceneExport
 from rs2sam2.geo.outputs import StagedFiles
 from rs2sam2.geo.predictor import WindowPredictor, predictor_tags, score_kind, window_scores
 from rs2sam2.geo.reader import SceneReader
+from rs2sam2.geo.sources import gdal_env
 from rs2sam2.geo.storage import DiskRaster
 from rs2sam2.geo.vectors import vector_driver
 from rs2sam2.geo.windows import tile_axis
@@ -128,14 +129,14 @@ def segment_scene(
     """
     outputs = {'mask': mask, 'probability': probability, 'polygons': polygons}
     paths = {name: Path(path) if path is not None else None for name, path in outputs.items()}
-    _check(scene, expression, paths, window, overlap, scope, batch_size)
-    files = StagedFiles(path for path in paths.values() if path is not None)
+    _check(expression, paths, window, overlap, scope, batch_size)
+    named = [path for path in paths.values() if path is not None]
     clock = StageClock()
     with (
-        rasterio.Env(GDAL_CACHEMAX=_CACHE),
+        gdal_env(GDAL_CACHEMAX=_CACHE),
         clock('total'),
         closing(SceneReader(scene, bands, nodata, stretch, gsd)) as reader,
-        files,
+        StagedFiles(named, reader.files) as files,
         _progress(progress) as bar,
     ):
         # Rows stored whole are decoded whole: they must stay in the cache until all windows of a row are read.
@@ -208,7 +209,6 @@ def _progress(shown: bool) -> Progress:
 
 
 def _check(
-    scene: str | os.PathLike,
     expression: str,
     outputs: dict[str, Path | None],
     window: int,
@@ -223,9 +223,8 @@ def _check(
         raise ConfigError('no output is named; give at least one of mask, probability, polygons')
     if outputs['polygons'] is not None:
         vector_driver(outputs['polygons'])
-    resolved = [path.resolve() for path in (*named, Path(scene))]
-    if len(set(resolved)) < len(resolved):
-        raise ConfigError('two outputs, or an output and the scene, are the same file; name different ones')
+    if len({path.resolve() for path in named}) < len(named):
+        raise ConfigError('two outputs are the same file; name different ones')
     if window < 32:
         raise ConfigError(f'window is {window}; give at least 32 pixels')
     if not 0 <= overlap <= 0.5:

@@ -22,6 +22,7 @@ from rs2sam2.datasets.rrsisd_layout import encode_mask, new_folder
 from rs2sam2.datasets.splits import DEFAULT_SHARES, check_shares, split_images
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.geo.reader import SceneReader
+from rs2sam2.geo.sources import gdal_env
 
 NO_TEXT, OUTSIDE, CUT, NO_DATA, IN_TILE = (
     'without text',
@@ -277,7 +278,7 @@ def make_tiles(
     features, report.mended = read_features(vector, text_column, layer, category_column)
     fate: dict[int, str] = {}
     lines: list[dict] = []
-    with new_folder(out) as root:
+    with gdal_env(), new_folder(out) as root:
         (root / 'images').mkdir()
         for done, raster in enumerate(rasters, 1):
             reader = SceneReader(raster, **reading)

@@ -13,6 +13,7 @@ import numpy as np
 
 # Read when gradio is imported: nothing of a visitor's work leaves this machine.
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
+os.environ['GRADIO_RUN_HISTORY'] = 'False'
 
 from rs2sam2.errors import ConfigError, RefSegError
 
@@ -28,7 +29,6 @@ from rs2sam2.page.session import BESIDE_TARGET, BOX_CORNER, ON_TARGET, Session, 
 from rs2sam2.synthetic.scene import draw_scene
 from rs2sam2.text.grammar import describe_objects
 
-HOST = '127.0.0.1'
 CSS = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
 #title h1 { margin: 0; font-size: 1.5rem; }
@@ -165,36 +165,3 @@ class Page:
         files = session.save(Path(tempfile.mkdtemp(dir=self.folder)))
         downloads = [gr.update(value=file, interactive=True) for file in files]
         return session, picture, f'<dl>{facts}</dl>', *downloads
-
-
-def serve(
-    model: Path,
-    weights: Path | None,
-    port: int,
-    device: str | None,
-    precision: str | None = None,
-    compile: bool = False,
-) -> None:
-    """Serve the page on this machine until it is stopped.
-
-    Raises:
-        RefSegError: the model cannot be used, or the port is taken.
-    """
-    inferencer = RS2SAM2Inferencer(model, weights, device, precision=precision, compile=compile)
-    fonts = ['system-ui', 'sans-serif']
-    theme = gr.themes.Default(
-        primary_hue='cyan', neutral_hue='slate', font=fonts, font_mono=['ui-monospace', 'monospace']
-    )
-    with tempfile.TemporaryDirectory(prefix='rs2sam2-page-') as folder:
-        # Uploads and downloads are gone when the page is.
-        os.environ['GRADIO_TEMP_DIR'] = folder
-        blocks = Page(inferencer, Path(folder)).build()
-        try:
-            blocks.launch(
-                server_name=HOST, server_port=port, share=False, quiet=True, ssr_mode=False, theme=theme, css=CSS,
-                footer_links=[], prevent_thread_lock=True, show_error=True,
-            )  # fmt: skip
-        except OSError as error:
-            raise ConfigError(f'port {port} of {HOST} cannot be used ({error}): choose another --port') from error
-        print(f'The page is at http://{HOST}:{port} (Ctrl+C ends it)', flush=True)
-        blocks.block_thread()

@@ -11,6 +11,7 @@ from affine import Affine
 from PIL import Image, ImageDraw
 from rasterio.features import shapes
 
+from rs2sam2.errors import RefSegError
 from rs2sam2.inference import RS2SAM2Inferencer, SegmentationResult
 from rs2sam2.inference.images import InputImage, load_image
 from rs2sam2.inference.points import BESIDE, ON
@@ -136,20 +137,34 @@ class Session:
 def open_picture(path: str) -> Session:
     """Open an uploaded file: a GeoTIFF with its place, where the extra [geo] is installed, or a picture.
 
+    Messages and notes name the file as the visitor does, not where it lies here.
+
     Raises:
         RefSegError: it cannot be read.
     """
-    if Path(path).suffix.lower() not in RASTERS or find_spec('pyogrio') is None:
-        image = load_image(path)
-        return Session(image._replace(name=Path(path).name))
-    from rs2sam2.geo.reader import SceneReader
-
-    reader = SceneReader(path)
+    name = Path(path).name
     try:
-        pixels = reader.read_whole(SCENE_SIDE)
-    finally:
-        reader.close()
-    notes = []
+        if Path(path).suffix.lower() in RASTERS and find_spec('pyogrio') is not None:
+            return _open_scene(path)
+        return Session(load_image(path)._replace(name=name))
+    except RefSegError as error:
+        raise type(error)(str(error).replace(path, name)) from error
+
+
+def _open_scene(path: str) -> Session:
+    import rasterio
+
+    from rs2sam2.geo.reader import SceneReader
+    from rs2sam2.geo.sources import find_upload
+
+    # Of a visitor's file nothing else is looked at, not even what lies beside it.
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR'):
+        reader = SceneReader(find_upload(path))
+        try:
+            pixels = reader.read_whole(SCENE_SIDE)
+        finally:
+            reader.close()
+    notes = list(reader.notes)
     if pixels.shape[:2] != reader.shape:
         rows, columns = reader.shape
         notes.append(f'reduced from {columns} x {rows}; rs2sam2 scene segments at full resolution')
@@ -157,7 +172,7 @@ def open_picture(path: str) -> Session:
     code = reader.crs.to_authority() if reader.crs else None
     if reader.crs and code is None:
         notes.append('its CRS has no EPSG code: polygons are in pixels')
-    image = InputImage(np.ascontiguousarray(pixels), Path(path).name, tuple(notes))
+    image = InputImage(np.ascontiguousarray(pixels), reader.path, tuple(notes))
     return Session(image) if code is None else Session(image, ':'.join(code), reader.transform @ step)
 
 

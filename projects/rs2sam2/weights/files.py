@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rs2sam2.errors import CheckpointError
+from rs2sam2.files import place_of
 
 PICKLE_SUFFIXES = ('.pth', '.pt', '.bin')
 # A published folder holds one of these; the first that is there is read.
@@ -209,6 +210,7 @@ def replace_durably(temporary: Path, path: Path) -> None:
 @contextlib.contextmanager
 def _whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path, which takes the name `path` when its content is on disk, and is removed on an error."""
+    path = place_of(path)
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,80 @@
+"""Serves the page on this machine, to pages of this machine alone."""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+from rs2sam2.errors import ConfigError
+from rs2sam2.inference import RS2SAM2Inferencer
+from rs2sam2.page.app import CSS, Page, gr
+from rs2sam2.page.guard import LoopbackOnly
+
+# Both come with gradio, whose absence `app` reports.
+import uvicorn  # isort: skip
+from fastapi import FastAPI  # isort: skip
+
+HOST = '127.0.0.1'
+
+
+class _Server(uvicorn.Server):
+    """Says where the page is when it can be opened."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(f'The page is at http://{HOST}:{self.config.port} (Ctrl+C ends it)', flush=True)
+
+
+def build_app(page: Page, port: int) -> LoopbackOnly:
+    """The page as an ASGI application."""
+    blocks = page.build()
+    theme = gr.themes.Default(
+        primary_hue='cyan',
+        neutral_hue='slate',
+        font=['system-ui', 'sans-serif'],
+        font_mono=['ui-monospace', 'monospace'],
+    )
+    # Without FastAPI's own pages, which describe the requests.
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    gr.mount_gradio_app(
+        app,
+        blocks,
+        '/',
+        server_name=HOST,
+        server_port=port,
+        footer_links=[],
+        ssr_mode=False,
+        theme=theme,
+        css=CSS,
+    )
+    return LoopbackOnly(app)
+
+
+def serve(
+    model: Path,
+    weights: Path | None,
+    port: int,
+    device: str | None,
+    precision: str | None = None,
+    compile: bool = False,
+) -> None:
+    """Serve the page on this machine until it is stopped.
+
+    Raises:
+        RefSegError: the model cannot be used, or the port is taken.
+    """
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as error:
+            raise ConfigError(f'port {port} of {HOST} cannot be used ({error}): choose another --port') from error
+        inferencer = RS2SAM2Inferencer(model, weights, device, precision=precision, compile=compile)
+        with tempfile.TemporaryDirectory(prefix='rs2sam2-page-') as folder:
+            # Uploads and downloads are gone when the page is.
+            os.environ['GRADIO_TEMP_DIR'] = folder
+            app = build_app(Page(inferencer, Path(folder)), port)
+            # A browser keeps its connection: it is not waited for.
+            config = uvicorn.Config(app, HOST, port, log_level='warning', timeout_graceful_shutdown=1)
+            _Server(config).run(sockets=[listener])
