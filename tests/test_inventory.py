@@ -112,7 +112,7 @@ IMPORTS = [
     'from rs2sam2.geo.scene import segment_scene',
     'from rs2sam2.structures import UnionFeatures',
 ]
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
 CODE = re.compile(r'^```\w*\n(.*?)^```|^    \S.*$', re.MULTILINE | re.DOTALL)
 # A command of ours, up to a comment.
 COMMAND = re.compile(r'^\s*(?:\w+=\S+ )*(python tools/\S+|rs2sam2 [a-z]+)\b(.*)$', re.MULTILINE)

@@ -119,3 +119,24 @@ def test_modules_import_torch_and_sam2_only(path):
         tops |= {name.split('.')[0] for name in names if name != 'mmengine.model'}
     allowed = PLAIN | NOT_PLAIN_TORCH.get(str(path.relative_to(PACKAGE)), set())
     assert tops <= allowed, f'{path} imports {sorted(tops - allowed)}'
+
+
+TESTS = sorted((ROOT / 'tests').rglob('test_*.py'))
+ROOMS = {room.partition('/')[0] for room in MAY_IMPORT} | {'configs', 'tools'}
+
+
+def test_tests_lie_where_their_code_does():
+    """`tests/<room>/test_<what>.py`; pytest needs every name once."""
+    folders = {path.relative_to(ROOT / 'tests').parts[0] for path in TESTS if path.parent != ROOT / 'tests'}
+    assert folders <= ROOMS
+    names = [path.name for path in TESTS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize('path', TESTS, ids=lambda path: path.stem)
+def test_no_test_imports_another(path):
+    others = {other.stem for other in TESTS} | {'conftest'}
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [node.module or ''] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        assert not others & {part for name in names for part in name.split('.')}

@@ -20,7 +20,7 @@ from torch.distributed.tensor import DTensor
 
 from helpers.paths import ROOT
 from helpers.tiny import random_batch, random_target, shrink, tiny_model
-from helpers.training_site import run
+from helpers.training_site import make_site, run
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config
 from rs2sam2.engine.optim_groups import refuse_other_state
 from rs2sam2.engine.sharding import FullyShardedModel
@@ -41,6 +41,12 @@ OPTIMIZERS = {
 }
 STEPS = {'plain': ['SGD', 'AdamW', 'accumulated'], 'checkpointing': ['AdamW'], 'lora': ['AdamW']}
 WORLD = 2
+
+
+@pytest.fixture(scope='module')
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn scenes with a test split, and the metric that a user has."""
+    return make_site(tmp_path_factory.mktemp('site'))
 
 
 def on_two_processes(work, folder: Path, *arguments: object) -> list:
