@@ -20,7 +20,7 @@ from rs2sam2.engine.tool_runs import run_tool
 from rs2sam2.evaluation.results import SampleResult, bootstrap_interval, read_results, summarise
 from rs2sam2.synthetic.dataset import build_demo_dataset
 from rs2sam2.terminal import plain, plain_console
-from rs2sam2.text.grammar import uses_position
+from rs2sam2.text.position import uses_position
 from rs2sam2.visualization.figure import contact_sheet
 
 TOOLS = Path(__file__).resolve().parent

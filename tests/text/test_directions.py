@@ -16,7 +16,8 @@ from rs2sam2.symmetry import SYMMETRIES
 from rs2sam2.synthetic.scene import draw_scene
 from rs2sam2.text.direction_words import TOPS
 from rs2sam2.text.directions import turn, turns
-from rs2sam2.text.grammar import describe_objects, uses_position
+from rs2sam2.text.grammar import describe_objects
+from rs2sam2.text.position import uses_position
 from rs2sam2.text.semantics import ImageSemantics, ReferredObject
 
 LISTED = (Path(__file__).parent / 'turned_sentences.txt').read_text('utf-8')

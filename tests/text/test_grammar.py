@@ -13,9 +13,9 @@ from rs2sam2.text.grammar import (
     absent_expression,
     describe_objects,
     measure_colour,
-    uses_position,
     vocabulary,
 )
+from rs2sam2.text.position import uses_position
 
 CATEGORIES = ('airplane', 'storage tank', 'ground track field', 'ship')
 SIDE = 300
@@ -180,23 +180,6 @@ def test_uses_position_agrees_with_the_grammar():
     for _ in range(40):
         for expression in describe_objects(population(rng, 5), (SIDE, SIDE), rng):
             assert uses_position(expression.text) == bool({'position', 'relation'} & expression.kinds), expression
-
-
-@pytest.mark.parametrize(
-    ('text', 'expected'),
-    [
-        ('The vehicle is driving on the bridge', True),
-        ('A vehicle is parked in the expressway service area', True),
-        ('The ground track field is in the stadium', True),
-        ('The overpass is below the overpass', True),
-        ('The frustum of a cone chimney', False),
-        ('The ship is similar in size to the ship', False),
-        ('The baseball field is much smaller than the stadium', False),
-        ('The overpass', False),
-    ],
-)
-def test_uses_position_on_the_sentence_forms_of_rrsisd(text, expected):
-    assert uses_position(text) is expected
 
 
 def test_vocabulary_has_every_word_that_is_said():

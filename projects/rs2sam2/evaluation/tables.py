@@ -79,7 +79,7 @@ def _by_size(row: SampleResult) -> str:
 
 
 def _by_position_words(row: SampleResult) -> str:
-    from rs2sam2.text.grammar import uses_position
+    from rs2sam2.text.position import uses_position
 
     return 'with position words' if uses_position(row.expression) else 'without position words'
 

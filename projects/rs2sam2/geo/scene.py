@@ -25,7 +25,7 @@ from rs2sam2.geo.sources import gdal_env
 from rs2sam2.geo.storage import DiskRaster
 from rs2sam2.geo.vectors import vector_driver
 from rs2sam2.geo.windows import tile_axis
-from rs2sam2.text.grammar import uses_position
+from rs2sam2.text.position import uses_position
 
 _CACHE = 64 * 2**20  # bytes of decoded blocks that GDAL keeps
 _STRIP_CACHE = 512 * 2**20  # the most it keeps where rows are stored whole, so that no strip is decoded twice

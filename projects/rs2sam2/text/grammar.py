@@ -3,7 +3,6 @@
 `semantics` says what is unambiguous; here sentences are chosen.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +23,7 @@ from rs2sam2.text.semantics import (
 )
 
 __all__ = ['COLOURS', 'ReferredObject', 'ReferringExpression', 'Wording', 'absent_expression', 'describe_objects']
-__all__ += ['measure_colour', 'uses_position', 'vocabulary']
+__all__ += ['measure_colour', 'vocabulary']
 
 
 @dataclass(frozen=True)
@@ -140,19 +139,3 @@ def absent_expression(
     words += [category]
     words += [CELLS[rng.integers(3)][rng.integers(3)]] if rng.random() < 0.5 else []
     return _sentence(' '.join(['the', *words]))
-
-
-_POSITION = re.compile(
-    r'\b(left|right|top|bottom|middle|cent(?:er|re)|upper|lower|above|below|under|over|beside|between|near\w*|next to'
-    r'|closest|(?:left|right|top|bottom|upper|lower)most|corner|north\w*|south\w*|east\w*|west\w*'
-    r'|(?:in|inside|on|at|through|along|around) (?:a|an|the))\b',
-    re.IGNORECASE,
-)
-
-
-def uses_position(text: str) -> bool:
-    """Whether a sentence says where its object is: a place in the image or a spatial relation to another object.
-
-    Works on RRSIS-D's own sentences. A comparison of sizes ("is smaller than the ship") is no position.
-    """
-    return _POSITION.search(re.sub(r'similar in size to', '', text)) is not None
