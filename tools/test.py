@@ -1,11 +1,14 @@
 """Test a referring segmentor.
 
-python tools/test.py CONFIG CHECKPOINT [--out DIR] [--show-dir DIR] [--cfg-options key=value ...]
+python tools/test.py CONFIG CHECKPOINT [--out DIR] [--show-dir DIR] [--tta] [--cfg-options key=value ...]
 """
 
 import argparse
 import os
 
+from mmengine.config import Config
+
+from rs2sam2.datasets.transforms.turning import turned_pipeline
 from rs2sam2.engine.arguments import launch_parser, parse_launch_args
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config, one_line_errors
 from rs2sam2.models.common.precision import PRECISIONS
@@ -26,7 +29,21 @@ def parse_args() -> argparse.Namespace:
         '--precision', choices=PRECISIONS, help="default: the config's, else bf16 on a GPU that has it, fp32 elsewhere"
     )
     parser.add_argument('--wait-time', type=float, default=2, help='how long --show shows a picture, in seconds')
+    parser.add_argument(
+        '--tta', nargs='*', metavar='SYMMETRY', help='average over turned copies: all eight, or those named (identity, '
+        'rot90 ...); one forward a copy',
+    )  # fmt: skip
     return parse_launch_args(parser)
+
+
+def use_tta(cfg: Config, elements: list[str]) -> None:
+    """Test turned copies as mmsegmentation's `--tta` does, by the config's own `tta_pipeline` where it has one."""
+    dataset = cfg.test_dataloader.dataset
+    if 'tta_pipeline' in cfg:
+        dataset.pipeline = cfg.tta_pipeline
+    else:
+        dataset.pipeline = turned_pipeline(dataset.pipeline, elements, cfg.get('tta', {}).get('top', 'at the top'))
+    cfg.model = {**cfg.get('tta_model', dict(type='TurnAveraging')), 'module': cfg.model}
 
 
 def main() -> None:
@@ -49,6 +66,8 @@ def main() -> None:
         cfg.default_hooks.visualization.update(draw=True, show=args.show, wait_time=args.wait_time)
         if args.show_dir:
             cfg.visualizer.save_dir = args.show_dir
+    if args.tta is not None:
+        use_tta(cfg, args.tta or ['all'])
     fit_to_device(cfg)
     build_runner(cfg).test()
 

@@ -36,6 +36,7 @@ from rs2sam2.engine.sharding import FullyShardedModel
 from rs2sam2.engine.train_loop import ResumableTrainLoop
 from rs2sam2.evaluation.generalized_metric import GeneralizedRRSISMetric
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
+from rs2sam2.models.averaging import TurnAveraging
 from rs2sam2.models.common.losses import ReferringCrossEntropyLoss, ReferringDiceLoss
 from rs2sam2.models.rs2sam2.beit3 import BEiT3UnionEncoder
 from rs2sam2.models.rs2sam2.dual_encoder import DualUnionEncoder
@@ -76,6 +77,7 @@ COMPONENTS = {
         SAM2Hiera,
         TextGate,
         TextGuidedBoundaryLoss,
+        TurnAveraging,
     ),
     OPTIM_WRAPPER_CONSTRUCTORS: (RefSegOptimWrapperConstructor,),
     RUNNERS: (StrictRunner,),

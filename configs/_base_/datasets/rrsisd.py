@@ -16,3 +16,5 @@ test_evaluator = dict(
         },
     ),
 )  # fmt: skip
+# How test-time augmentation (tools/test.py --tta) says where an object is: as the data does.
+tta = dict(top='on the top')

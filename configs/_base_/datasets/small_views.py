@@ -12,3 +12,5 @@ train_dataloader = dict(
 )
 val_dataloader = dict(batch_size=16, num_workers=1, persistent_workers=False, dataset=dataset)
 test_dataloader = dict(batch_size=16, num_workers=1, dataset=dataset)
+# How test-time augmentation (tools/test.py --tta) says where an object is: as the data does.
+tta = dict(top='on the top')

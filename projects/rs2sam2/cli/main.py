@@ -35,6 +35,14 @@ Precision = Annotated[
 Compile = Annotated[
     bool, typer.Option('--compile', help='Compile the model: a minute or more at first, less time for every batch.')
 ]
+TTA = Annotated[
+    str | None,
+    typer.Option(
+        metavar='all|NAME,...',
+        help='Average over turned copies of the image, the expression turned with it: all eight, or symmetries by name '
+        '(rot90, rot180, rot270, flip_horizontal, flip_vertical, transpose, anti_transpose). One forward a copy.',
+    ),
+]
 MinScore = Annotated[
     float | None, typer.Option(min=0, max=1, help='A mask whose score is below is emptied; the results say so.')
 ]
@@ -66,6 +74,7 @@ def segment(
         list[str] | None,
         typer.Option(metavar='X,Y[,0]', help='Refine by a point on the target, with ,0 beside it (a single image).'),
     ] = None,
+    tta: TTA = None,
     overlays: Annotated[bool, typer.Option(help='Write the masks over the images as JPEGs, too.')] = True,
     device: Device = None,
     precision: Precision = None,
@@ -91,7 +100,7 @@ def segment(
             raise ConfigError('--box and --point belong to one image: segment each image by itself')
         console = Console(stderr=True)
         options = SegmentOptions(
-            model, weights, device, batch_size, min_score, overlays, corners, points, precision, compile
+            model, weights, device, batch_size, min_score, overlays, corners, points, precision, compile, tta
         )
         run = BatchRun(options, out, console)
         counts = run(jobs)
@@ -133,6 +142,7 @@ def scene(
     ] = 'auto',
     batch_size: Annotated[int, typer.Option(min=1, help='Windows that the model takes at once.')] = 4,
     min_score: MinScore = None,
+    tta: TTA = None,
     device: Device = None,
     precision: Precision = None,
     compile: Compile = False,
@@ -146,7 +156,7 @@ def scene(
         from rs2sam2.inference import InferencerWindowPredictor, RS2SAM2Inferencer
         from rs2sam2.inference.source import scene_defaults
 
-        inferencer = RS2SAM2Inferencer(model, weights, device, precision=precision, compile=compile)
+        inferencer = RS2SAM2Inferencer(model, weights, device, precision=precision, compile=compile, tta=tta)
         defaults = scene_defaults(inferencer.source.config, inferencer.model)
         result = segment_scene(
             raster,
@@ -171,7 +181,7 @@ def scene(
             f'{objects}{result.foreground_pixels:,} of {result.valid_pixels:,} pixels, {score}; '
             f'{result.windows_run} windows of {result.window[1]}x{result.window[0]}, scope {result.scope}'
         )
-        for note in result.notes:
+        for note in (*result.notes, *inferencer.turning.sentences(expression)[1]):
             print(f'note: {note}')
 
 

@@ -35,6 +35,7 @@ class SegmentOptions:
         points: refine the expressions of a single image.
         precision: of the model; None for its own.
         compile: compile the model.
+        tta: symmetries whose turned copies are averaged over, or None.
     """
 
     model: Path
@@ -47,6 +48,7 @@ class SegmentOptions:
     points: Points | None = None
     precision: str | None = None
     compile: bool = False
+    tta: str | None = None
 
 
 class Counts(NamedTuple):
@@ -85,7 +87,12 @@ class BatchRun:
         if device is None and torch.cuda.is_available():
             device = f'cuda:{os.environ.get("LOCAL_RANK", 0)}'
         self.inferencer = RS2SAM2Inferencer(
-            options.model, options.weights, device, precision=options.precision, compile=options.compile
+            options.model,
+            options.weights,
+            device,
+            precision=options.precision,
+            compile=options.compile,
+            tta=options.tta,
         )
         self.segmented = self.empty = self.failed = 0
 
@@ -164,6 +171,7 @@ class BatchRun:
             'min_score': options.min_score,
             'box': options.box,
             'points': options.points,
+            'tta': None if options.tta is None else list(self.inferencer.turning.elements),
         }
 
     def _wait(self) -> None:

@@ -10,7 +10,7 @@ import mmengine
 import torch
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process, master_only
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import Tensor, nn
@@ -107,8 +107,9 @@ class StrictRunner(Runner):
 
     @property
     def bare_model(self) -> nn.Module:
-        """The model without its wrapper."""
-        return self.model.module if is_model_wrapper(self.model) else self.model
+        """The model without its wrapper, and without the one of test-time augmentation."""
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        return model.module if isinstance(model, BaseTTAModel) else model
 
     @property
     def is_sharded(self) -> bool:

@@ -1,5 +1,6 @@
 """Segment what an expression means in an image: the Python API, with the habits of mmengine's inferencers."""
 
+import copy
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,12 +16,15 @@ from mmseg.registry import MODELS, TRANSFORMS
 from PIL import Image
 from rich.progress import track
 
+from rs2sam2.datasets.transforms.turning import LOADERS
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.inference.ahead import one_ahead
 from rs2sam2.inference.images import ImageSource, InputImage, load_image, pair
-from rs2sam2.inference.points import Box, Points, point_prompts
+from rs2sam2.inference.points import Box, Points, point_prompts, turn_prompts
 from rs2sam2.inference.results import SegmentationResult
 from rs2sam2.inference.source import find_model, test_pipeline
+from rs2sam2.inference.turning import Elements, Turning
+from rs2sam2.models.averaging import average_turned
 from rs2sam2.models.common.precision import choose_precision
 from rs2sam2.models.protocol import ReferringSegmentor
 from rs2sam2.structures import PointPrompts, RefSegDataSample
@@ -28,20 +32,29 @@ from rs2sam2.visualization.overlay import FOUND, draw_regions
 from rs2sam2.weights.building import build_filled
 
 OVERLAY_SIDE = 2048
-READERS = ('LoadRGBImage', 'LoadReferringMask')
 
 
 class PreparedImage(NamedTuple):
-    """An image after the part of the pipeline that reads no expression: its fields, and what to tell the user."""
+    """An image after the part of the pipeline that reads no expression.
 
-    fields: dict
+    Attributes:
+        views: its fields as it is ('identity'), and of each turned copy.
+        notes: what to tell the user.
+    """
+
+    views: dict[str, dict]
     notes: tuple[str, ...]
 
 
 class PreparedSample(NamedTuple):
-    """One expression of an image, ready for a batch: the pipeline's `inputs` and `data_samples`, and the notes."""
+    """One expression of an image, ready for a batch.
 
-    data: dict
+    Attributes:
+        views: the pipeline's `inputs` and `data_samples`, of each copy of the image that the expression can be said of.
+        notes: what to tell the user.
+    """
+
+    views: dict[str, dict]
     notes: tuple[str, ...]
 
 
@@ -56,6 +69,8 @@ class RS2SAM2Inferencer(BaseInferencer):
         precision: 'auto', 'fp32', 'bf16' or 'fp16'; None takes the config's, which is 'auto' where it says nothing:
             bf16 on a GPU that has it, fp32 elsewhere.
         compile: compile the model; the first batches take a minute or more, later ones less time.
+        tta: test-time augmentation: 'all', or names of `rs2sam2.symmetry.SYMMETRIES`. The image is turned, the
+            expression with it, and the log-odds of all copies are averaged; one forward a copy.
 
     Attributes:
         precision: what the model computes in: 'fp32', 'bf16' or 'fp16'.
@@ -72,10 +87,12 @@ class RS2SAM2Inferencer(BaseInferencer):
         show_progress: bool = False,
         precision: str | None = None,
         compile: bool = False,
+        tta: Elements | None = None,
     ) -> None:
         choose_precision(precision or 'auto', torch.device('cpu'))
         self.precision, self.compiled = precision, compile
         self.source = find_model(model, weights)
+        self.turning = Turning.of(tta, self.source.config)
         super().__init__(self.source.config, str(self.source.weights), device, 'mmseg', show_progress)
 
     def __call__(
@@ -136,8 +153,11 @@ class RS2SAM2Inferencer(BaseInferencer):
 
     def prepare_image(self, image: InputImage) -> PreparedImage:
         """Run the part of the pipeline that reads no expression."""
-        fields = dict(img=image.pixels, img_path=image.name, ori_shape=image.pixels.shape[:2])
-        return PreparedImage(self.pipeline.image(fields), image.notes)
+        views = {
+            name: self.pipeline.image(dict(img=pixels, img_path=image.name, ori_shape=pixels.shape[:2], turned_by=name))
+            for name, pixels in self.turning.images(image.pixels).items()
+        }
+        return PreparedImage(views, image.notes)
 
     def prepare(self, image: PreparedImage, expression: str) -> PreparedSample:
         """Run the rest of the pipeline for one expression.
@@ -145,29 +165,49 @@ class RS2SAM2Inferencer(BaseInferencer):
         Raises:
             TokenizerError: the expression is empty, or too long for the model.
         """
-        data = self.pipeline.expression(
-            {**image.fields, 'sample_id': repr(_short(expression)), 'expression': expression}
-        )
-        # In a batch, one expression that is too long would take the others with it.
-        self.model.data_preprocessor.pad([data['inputs'].token_ids], [data['data_samples']])
-        return PreparedSample(data, image.notes)
+        said, notes = self.turning.sentences(expression)
+        sample_id, views = repr(_short(expression)), {}
+        for name, text in said.items():
+            data = self.pipeline.expression({**image.views[name], 'sample_id': sample_id, 'expression': text})
+            # In a batch, one expression that is too long would take the others with it.
+            self.model.data_preprocessor.pad([data['inputs'].token_ids], [data['data_samples']])
+            views[name] = data
+        return PreparedSample(views, (*image.notes, *notes))
 
-    @torch.inference_mode()
     def forward(
         self, batch: Sequence[PreparedSample], box: Box | None = None, point: Points | None = None
     ) -> list[RefSegDataSample]:
         """Run the model on a batch; `box` and `point` in pixels of the (one) original image."""
-        data = self.collate_fn([sample.data for sample in batch])
-        shape = batch[0].data['data_samples'].ori_shape
-        points = point_prompts(box, point, shape, data['inputs'].image[0].shape[-2:])
+        first = batch[0].views['identity']
+        view = first['inputs'].image.shape[-2:]
+        points = point_prompts(box, point, first['data_samples'].ori_shape, view)
+        copies: list[list[RefSegDataSample]] = [[] for _ in batch]
+        for name in self.turning.elements:
+            members = [i for i, sample in enumerate(batch) if name in sample.views]
+            if members:
+                found = self._predict([batch[i].views[name] for i in members], turn_prompts(points, name, view))
+                for i, sample in zip(members, found, strict=True):
+                    copies[i].append(sample)
+        names = [tuple(name for name in self.turning.elements if name in sample.views) for sample in batch]
+        return [average_turned(*pair) for pair in zip(copies, names, strict=True)]
+
+    @torch.inference_mode()
+    def _predict(self, views: Sequence[dict], points: PointPrompts | None) -> list[RefSegDataSample]:
+        """One forward; `points` in pixels of SAM2's view."""
         try:
-            data = self.model.data_preprocessor(data, False)
+            data = self.model.data_preprocessor(self.collate_fn(views), False)
             if points is not None:
-                device, count = data['inputs'].image.device, len(batch)
+                device, count = data['inputs'].image.device, len(views)
                 points = PointPrompts(*(field.to(device).expand(count, *field.shape[1:]) for field in points))
             return self.model.predict(**data, points=points)
         except torch.OutOfMemoryError:
-            raise ConfigError(f'a batch of {len(batch)} does not fit into the GPU: use a smaller batch size') from None
+            raise ConfigError(f'a batch of {len(views)} does not fit into the GPU: use a smaller batch size') from None
+
+    def with_tta(self, tta: Elements | None) -> 'RS2SAM2Inferencer':
+        """The same model with another test-time augmentation; the weights are shared."""
+        other = copy.copy(self)
+        other.turning = Turning.of(tta, self.source.config)
+        return other
 
     def postprocess(
         self, preds: Sequence[RefSegDataSample], batch: Sequence[PreparedSample], min_score: float | None = None
@@ -224,7 +264,7 @@ class SplitPipeline:
     """
 
     def __init__(self, steps: Sequence[dict]) -> None:
-        steps = [step for step in steps if step['type'] not in READERS]
+        steps = [step for step in steps if step['type'] not in LOADERS]
         start = next((i for i, step in enumerate(steps) if 'tokenizer' in step), None)
         if start is None:
             raise ConfigError('the test pipeline of the config has no step with a tokenizer (TokenizeExpression)')

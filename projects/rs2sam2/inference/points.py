@@ -7,6 +7,7 @@ import torch
 
 from rs2sam2.errors import DataError
 from rs2sam2.structures import PointPrompts
+from rs2sam2.symmetry import SYMMETRIES
 
 BESIDE, ON, UPPER_LEFT, LOWER_RIGHT = range(4)
 """SAM2's labels of points."""
@@ -41,6 +42,27 @@ def point_prompts(
     scale = torch.tensor([view_size[1] / image_size[1], view_size[0] / image_size[0]])
     labels = torch.tensor([label for _, _, label in points], dtype=torch.int32)
     return PointPrompts((coords * scale)[None], labels[None])
+
+
+def turn_prompts(points: PointPrompts | None, element: str, view_size: tuple[int, int]) -> PointPrompts | None:
+    """Prompts in the view of a turned image: where its pixels went.
+
+    Args:
+        points: prompts in the view of the image.
+        element: name of the symmetry.
+        view_size: (H, W) of SAM2's view of the image.
+    """
+    symmetry = SYMMETRIES[element]
+    if points is None or symmetry.name == 'identity':
+        return points
+    # SAM2 takes (x, y) for the middle of a pixel.
+    turned = [[symmetry.point(x + 0.5, y + 0.5, *view_size) for x, y in one] for one in points.coords.tolist()]
+    coords = torch.tensor(turned) - 0.5
+    corners = points.labels[0] >= UPPER_LEFT
+    # The corner that was upper left may be another one now.
+    box = coords[:, corners]
+    coords[:, corners] = box.sort(dim=1).values
+    return PointPrompts(coords, points.labels)
 
 
 def _listed(point: Points) -> Sequence[Sequence[float]]:

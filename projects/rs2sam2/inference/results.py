@@ -31,7 +31,9 @@ class SegmentationResult:
         score_kind: 'presence', or 'mean foreground probability' (over the foreground of `logits`) without one.
         reason: why the mask is empty; None where it is not.
         precision: what the model computed in: 'fp32', 'bf16' or 'fp16'.
-        notes: what the user should know about how the image was read.
+        notes: what the user should know about how the image was read and the expression understood.
+        averaged_over: symmetries of the copies whose predictions were averaged; the identity alone without
+            test-time augmentation.
     """
 
     expression: str
@@ -46,6 +48,7 @@ class SegmentationResult:
     reason: str | None
     precision: str = 'fp32'
     notes: tuple[str, ...] = ()
+    averaged_over: tuple[str, ...] = ('identity',)
 
     @classmethod
     def from_data_sample(
@@ -74,6 +77,7 @@ class SegmentationResult:
             reason=reason,
             precision=sample.precision,
             notes=notes,
+            averaged_over=sample.get('averaged_over', ('identity',)),
         )
 
     @cached_property
@@ -129,6 +133,7 @@ class SegmentationResult:
             'reason': self.reason,
             'precision': self.precision,
             'notes': list(self.notes),
+            'averaged_over': list(self.averaged_over),
         }
 
 

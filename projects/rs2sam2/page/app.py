@@ -66,6 +66,7 @@ class Page:
     def __init__(self, inferencer: RS2SAM2Inferencer, folder: Path) -> None:
         self.inferencer = inferencer
         self.folder = folder
+        self.turning = inferencer.with_tta('all')
         self.refinable = inferencer.model.takes_points
 
     def build(self) -> gr.Blocks:
@@ -98,6 +99,10 @@ class Page:
                         clear = gr.Button('Clear clicks', size='sm', visible=self.refinable)
                         gr.Markdown(NO_POINTS, visible=not self.refinable)
                     min_score = gr.Slider(0, 1, 0, step=0.01, label='Empty below score')
+                    turned = gr.Checkbox(
+                        label='Average over turned copies', info='Image and words turn together; 8 forwards.',
+                        elem_id='turned',
+                    )  # fmt: skip
                 with gr.Column(scale=5, min_width=420):
                     picture = gr.Image(
                         label='Picture', interactive=False, format='png', height=560, elem_id='picture',
@@ -113,8 +118,8 @@ class Page:
             draw.click(_told(self.draw), [opacity], [*shown, expression], api_visibility='private')
             for event in (submit.click, expression.submit):
                 event(
-                    _told(self.segment), [session, expression, min_score, opacity], shown, api_visibility='private',
-                    show_progress_on=[picture],
+                    _told(self.segment), [session, expression, min_score, turned, opacity], shown,
+                    api_visibility='private', show_progress_on=[picture],
                 )  # fmt: skip
             opacity.input(
                 lambda session, value: session.picture(value) if session.image else None, [session, opacity], picture,
@@ -139,11 +144,11 @@ class Page:
         session = Session(InputImage(scene.image, 'a drawn scene'))
         return *self._shown(session, opacity), described[rng.integers(len(described))].text
 
-    def segment(self, session: Session, expression: str, min_score: float, opacity: float) -> tuple:
+    def segment(self, session: Session, expression: str, min_score: float, turned: bool, opacity: float) -> tuple:
         """Segment the open picture."""
         if session.image is None:
             raise ConfigError('open an image first, or draw a scene')
-        return self._shown(session.segment(self.inferencer, expression, min_score), opacity)
+        return self._shown(session.segment(self.turning if turned else self.inferencer, expression, min_score), opacity)
 
     def click(self, session: Session, meaning: str, opacity: float, event: gr.SelectData) -> tuple:
         """Take a click in the picture; the mask waits for the next Segment."""

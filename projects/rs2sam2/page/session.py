@@ -71,7 +71,7 @@ class Session:
         (result,) = inferencer(
             pixels, expression, box=self.box, point=self.points or None, min_score=min_score if min_score > 0 else None
         )
-        return replace(self, result=replace(result, image=self.image.name, notes=notes))
+        return replace(self, result=replace(result, image=self.image.name, notes=(*notes, *result.notes)))
 
     def picture(self, opacity: float) -> np.ndarray:
         """The picture with mask and clicks over it, (h, w, 3) uint8, its longer side `VIEW_SIDE`."""
@@ -101,6 +101,8 @@ class Session:
             x0, y0, x1, y1 = result.box
             rows.append(('Box', f'x {x0} to {x1}, y {y0} to {y1}'))
         rows.append(('Image', f'{width} x {height}' + (f', {self.crs}' if self.crs else '')))
+        if len(result.averaged_over) > 1:
+            rows.append(('Averaged over', f'{len(result.averaged_over)} turned copies'))
         rows += [('Empty', result.reason)] if result.reason else []
         return rows + [('Note', note) for note in result.notes]
 

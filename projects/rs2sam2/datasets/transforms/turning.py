@@ -9,6 +9,8 @@ from rs2sam2.errors import ConfigError, TurnError
 from rs2sam2.symmetry import SYMMETRIES, find_symmetry
 from rs2sam2.text.directions import turn, turns
 
+LOADERS = ('LoadRGBImage', 'LoadReferringMask')
+
 
 class Turn(BaseTransform):
     """Turn image, mask and sentence by one symmetry of the square; no pixel is computed anew.
@@ -77,6 +79,29 @@ class RandomTurn(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(elements={self.elements}, top={self.top!r})'
+
+
+def order_elements(names: Sequence[str]) -> tuple[str, ...]:
+    """Symmetries for test-time augmentation, in their usual order: the identity, always, then those named; 'all'.
+
+    Raises:
+        ConfigError: there is no such symmetry.
+    """
+    wanted = set(SYMMETRIES) if 'all' in names else {find_symmetry(name).name for name in names}
+    return tuple(name for name in SYMMETRIES if name in wanted or name == 'identity')
+
+
+def turned_pipeline(steps: Sequence[dict], elements: Sequence[str], top: str = 'at the top') -> list[dict]:
+    """A pipeline for testing that gives every sample with turned copies, by mmcv's `TestTimeAug`.
+
+    Args:
+        steps: the plain pipeline; the copies are made after its first steps, which load image and mask.
+        elements: see `order_elements`.
+        top: see `Turn`.
+    """
+    start = next((i for i, step in enumerate(steps) if step['type'] not in LOADERS), len(steps))
+    copies = [dict(type='Turn', element=element, top=top) for element in order_elements(elements)]
+    return [*steps[:start], dict(type='TestTimeAug', transforms=[copies, *([step] for step in steps[start:])])]
 
 
 def turn_sample(results: dict, element: str, expression: str) -> dict:
