@@ -20,6 +20,7 @@ MAY_IMPORT = {
     'symmetry': {'errors'},
     'text': FLOOR,
     'models/common': FLOOR,
+    'models/averaging': FLOOR,
     'models/protocol': FLOOR | {'models/common'},
     'models/rs2sam2': FLOOR | {'models/common', 'models/protocol'},
     'weights': FLOOR | {'models/rs2sam2'},
@@ -28,7 +29,17 @@ MAY_IMPORT = {
     'visualization': FLOOR | {'datasets'},
     'synthetic': FLOOR | {'text', 'datasets'},
     'engine': FLOOR | {'models/protocol', 'models/rs2sam2', 'weights'},
-    'inference': FLOOR | {'models/common', 'models/protocol', 'datasets', 'engine', 'visualization', 'weights'},
+    'inference': FLOOR
+    | {
+        'models/averaging',
+        'models/common',
+        'models/protocol',
+        'text',
+        'datasets',
+        'engine',
+        'visualization',
+        'weights',
+    },
     'geo': FLOOR | {'text', 'datasets'},
     'page': FLOOR | {'text', 'geo', 'inference', 'synthetic', 'visualization'},
     'cli': FLOOR | {'weights', 'engine', 'geo', 'inference', 'page'},
@@ -67,7 +78,7 @@ FILES = [path for path in sorted(PACKAGE.rglob('*.py')) if '.mim' not in path.pa
 def test_a_file_imports_only_what_its_room_may(path):
     room = room_of_file(path)
     if room in DOORS or path.parent.name == 'models':
-        room = 'models/protocol' if path.stem == 'protocol' else room
+        room = f'models/{path.stem}' if path.stem in ('averaging', 'protocol') else room
     if room in DOORS or room == 'models/__init__':
         return
     others = imports_of(path) - {room}
@@ -95,6 +106,7 @@ def test_the_page_of_the_design_names_every_room():
 
 # What knows mmseg, transformers or peft, with the reason beside it.
 NOT_PLAIN_TORCH = {
+    'models/averaging.py': {'mmengine', 'mmseg'},  # mmengine's base of test-time augmentation
     'models/protocol.py': {'mmengine', 'mmseg'},  # the base of the segmentors
     'models/rs2sam2/segmentor.py': {'mmseg'},
     'models/rs2sam2/preprocessor.py': {'mmengine'},

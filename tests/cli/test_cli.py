@@ -20,6 +20,7 @@ from rs2sam2 import RS2SAM2Inferencer
 from rs2sam2.cli.main import app
 from rs2sam2.cli.pairs import make_pairs, read_pairs
 from rs2sam2.errors import DataError
+from rs2sam2.symmetry import SYMMETRIES
 
 EXPRESSIONS = ['ship', 'the red ship on the left']
 
@@ -55,6 +56,21 @@ def tree(out: Path) -> dict[str, bytes]:
 
 def flags(*expressions):
     return [word for text in expressions for word in ('-e', text)]
+
+
+def test_turned_copies(work_dir, images, tmp_path):
+    out, image = tmp_path / 'out', images / '0.png'
+    command = (image, *flags(*EXPRESSIONS), '-m', work_dir, '-o', out, '--no-overlays')
+    assert run(*command, '--tta', 'all', '--batch-size', 2)[0] == 0
+    inferencer = RS2SAM2Inferencer(work_dir, tta='all')
+    for row in rows_of(out):
+        expected = inferencer(image, row['expression'])[0]
+        assert row['averaged_over'] == list(SYMMETRIES)
+        assert row['score'] == pytest.approx(expected.score, abs=1e-5)
+    code, output = run(*command)
+    assert (code, 'tta differ' in output) == (2, True)
+    code, output = run(*command, '--tta', 'rot45')
+    assert (code, 'no symmetry' in output) == (2, True)
 
 
 def test_every_expression_in_every_image(work_dir, images, tmp_path):

@@ -134,6 +134,7 @@ def test_exact_counts_and_rows(tmp_path):
         'sample_id': 's0', 'img_path': 'images/0.png', 'expression': 'A red ship', 'category': 'ship',
         'no_target': False, 'protocol': 'native', 'intersection': 5, 'union': 15, 'iou': 5 / 15, 'target_share': 0.5,
         'pred_iou': 0.25, 'presence': None, 'empty_prediction': False, 'precision': None,
+        'averaged_over': None,
     }  # fmt: skip
     assert [row['empty_prediction'] for row in rows] == [False, True, False, False]
     assert (rows[1]['iou'], rows[1]['presence'], rows[1]['target_share']) == (0.0, 0.5, 0.0)

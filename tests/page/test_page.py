@@ -71,6 +71,15 @@ def test_clicks_lie_where_they_were_made(inferencer, image):
     np.testing.assert_array_equal(result.mask, expected.mask)
 
 
+def test_turned_copies_are_told(inferencer, image):
+    turned = inferencer.with_tta('all')
+    session = open_picture(str(image)).segment(turned, 'ship', 0)
+    assert ('Averaged over', '8 turned copies') in session.facts()
+    assert ('Averaged over', '8 turned copies') not in open_picture(str(image)).segment(inferencer, 'ship', 0).facts()
+    refused = open_picture(str(image)).segment(turned, 'the ship left', 0).facts()
+    assert [value for name, value in refused if name == 'Note' and value.startswith('not turned by rot90')]
+
+
 def test_opacity_changes_the_mask_only(inferencer, image):
     session = open_picture(str(image)).segment(inferencer, 'ship', 0)
     plain, faint, strong = (session.picture(opacity).astype(int) for opacity in (0, 0.2, 0.8))

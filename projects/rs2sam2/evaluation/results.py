@@ -41,6 +41,7 @@ class SampleResult:
         presence: probability that the target is there, None when it was never trained.
         empty_prediction: whether the prediction is empty, at the size of the protocol.
         precision: what the model computed in, 'fp32', 'bf16' or 'fp16'; None where the file does not say.
+        averaged_over: symmetries of the copies that test-time augmentation averaged, blanks between; None without it.
     """
 
     sample_id: str
@@ -57,6 +58,7 @@ class SampleResult:
     presence: float | None = None
     empty_prediction: bool | None = None
     precision: str | None = None
+    averaged_over: str | None = None
 
 
 _TYPES = get_type_hints(SampleResult)
@@ -71,7 +73,7 @@ def _parse(line: str) -> SampleResult:
     if not isinstance(row, dict):
         raise ValueError('not a JSON object')
     for name, kind in _TYPES.items():
-        if name == 'precision':
+        if name in ('precision', 'averaged_over'):
             row.setdefault(name, None)
         if name not in row:
             raise ValueError(f'`{name}` is missing')

@@ -182,6 +182,7 @@ class RRSISMetric(BaseMetric):
             target_share=area / sample['gt_sem_seg']['data'].numel(),
             empty_prediction=bool(empty),
             precision=sample.get('precision'),
+            averaged_over=' '.join(sample.get('averaged_over', ())) or None,
             **scores,
         )
 
