@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from helpers.paths import ROOT
-from rs2sam2.models.rs2sam2.fold import fold_for_inference
+from rs2sam2 import RS2SAM2Inferencer
 from rs2sam2.structures import ReferringBatch
 from rs2sam2.weights.adapters import ADAPTERS
 from rs2sam2.weights.files import open_state_dict
@@ -154,21 +154,28 @@ def test_half_precision_copies_load(
 
 
 @pytest.mark.ci
-def test_fast_paths_keep_the_numbers(parity: Path, converted: Path, batch: ReferringBatch) -> None:
-    """The folded model in fp32, then under bf16 autocast, then with weights stored in bf16 too."""
+def test_what_a_user_runs_keeps_the_numbers(
+    parity: Path, shared: Path, converted: Path, batch: ReferringBatch, tmp_path: Path
+) -> None:
+    """The inferencer's model, folded as it is, in fp32, then in bf16, then with weights stored in bf16 too."""
+    (tmp_path / 'released.py').write_text(f"_base_ = ['{ROOT}/configs/rs2sam2_rrsisd_released.py']\n")
+    (tmp_path / 'beit3.spm').symlink_to(shared / 'data/beit3_tokenizer/sentencepiece.bpe.model')
     reference = np.load(parity / 'case0.npz')['low']
     mask = torch.from_numpy(reference) > 0.5
-    model = fold_for_inference(build('rs2sam2_rrsisd_released.py', converted))
+    model = RS2SAM2Inferencer(tmp_path / 'released.py', converted, 'cpu').model
     changed = {}
-    with torch.inference_mode():
-        far = distance((model.encode_decode(batch).mask_logits + 1) / 2, reference)
-        for name in ('autocast', 'stored'):
-            if name == 'stored':
-                for parameter in model.parameters():
-                    parameter.data = parameter.data.bfloat16()
-            with torch.autocast('cpu', torch.bfloat16):
-                logits = model.encode_decode(batch).mask_logits
-            changed[name] = ((logits > 0) != mask).float().mean().item()
+
+    @torch.inference_mode()
+    def predicted() -> Tensor:
+        return torch.stack([sample.seg_logits.data for sample in model.predict(batch)])
+
+    far = distance((predicted() + 1) / 2, reference)
+    model.precision = 'bf16'
+    for name in ('autocast', 'stored'):
+        if name == 'stored':
+            for parameter in model.parameters():
+                parameter.data = parameter.data.bfloat16()
+        changed[name] = ((predicted() > 0) != mask).float().mean().item()
     print(f'{mask.float().mean():.3f} foreground; folded, over the standard deviation: {far}; bf16, changed: {changed}')
     assert far < 1e-4
     assert max(changed.values()) <= 0.01

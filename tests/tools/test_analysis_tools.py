@@ -44,6 +44,12 @@ def test_benchmark_of_two_configs(monkeypatch, capsys):
     assert out.count('rs2sam2_tiny_demo.py') == 2
 
 
+def test_benchmark_of_what_a_user_runs(monkeypatch, capsys):
+    out = run_tool(monkeypatch, capsys, 'benchmark_inferencer.py', '--tiny', '--repeats', '1')
+    assert 'file to mask, RLE, PNG' in out
+    assert 'from start to mask' in out
+
+
 def test_get_flops(monkeypatch, capsys):
     assert 'whole model' in run_tool(monkeypatch, capsys, 'get_flops.py', '--tiny', '--fold')
 
