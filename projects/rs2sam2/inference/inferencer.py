@@ -234,7 +234,11 @@ class RS2SAM2Inferencer(BaseInferencer):
         except (RuntimeError, AssertionError) as error:
             line = str(error).strip().splitlines()[0]
             raise ConfigError(f'device={device!r} cannot be used ({line}): use cpu, or another one') from error
-        model = build_filled(cfg.model, Path(weights), device).fold()
+        try:
+            model = build_filled(cfg.model, Path(weights), device).fold()
+        except (TypeError, ValueError, KeyError, AttributeError, AssertionError, RuntimeError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ConfigError(f'{self.source.config_path}: the model cannot be built ({reason})') from error
         model.precision = self.precision or model.precision
         self.precision = choose_precision(model.precision, torch.device(device))
         if self.compiled:

@@ -9,6 +9,7 @@ from rs2sam2.engine.launch import load_config
 from rs2sam2.engine.work_dir import POINTER, latest_checkpoint
 from rs2sam2.errors import CheckpointError, ConfigError, TokenizerError
 from rs2sam2.models.protocol import ReferringSegmentor
+from rs2sam2.weights.bundle import MANIFEST, is_bundle, read_bundle
 
 
 class ModelSource(NamedTuple):
@@ -41,8 +42,8 @@ def find_model(model: str | Path, weights: str | Path | None = None) -> ModelSou
     """Find config and weights.
 
     Args:
-        model: a config file, or a work dir: then the config that training dumped into it and, without `weights`, its
-            `best_*.pth`, else what its `last_checkpoint` names.
+        model: a config file; or a bundle (see `weights/bundle.py`); or a work dir: then the config that training
+            dumped into it and, without `weights`, its `best_*.pth`, else what its `last_checkpoint` names.
         weights: checkpoint; it may be one of the published files.
 
     Raises:
@@ -55,6 +56,9 @@ def find_model(model: str | Path, weights: str | Path | None = None) -> ModelSou
     if folder is None and model.suffix != '.py':
         what = 'a checkpoint goes to weights' if model.is_file() else 'there is none of that name'
         raise ConfigError(f'{model} is neither a config (*.py) nor a work dir: {what}')
+    if folder is not None and is_bundle(folder):
+        bundle = read_bundle(folder)
+        return ModelSource(bundle.config, folder / MANIFEST, Path(weights) if weights else bundle.weights)
     path = model if folder is None else _dumped_config(folder)
     config = load_config(str(path), None, 'none', None)
     if weights is None:
