@@ -313,10 +313,10 @@ def test_unwritable_output_folder(work_dir, images, tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 64 KiB."""
+    """A file system of 96 KiB."""
     mount = tmp_path / 'disk'
     mount.mkdir()
-    made = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', mount], capture_output=True, text=True)
+    made = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=96k', 'tmpfs', mount], capture_output=True, text=True)
     if made.returncode:
         pytest.skip(f'no small file system can be mounted here: {made.stderr.strip()}')
     yield mount
@@ -326,7 +326,7 @@ def small_disk(tmp_path):
 def test_full_disk_stops_in_one_line_and_goes_on_when_there_is_room(work_dir, images, small_disk):
     out = small_disk / 'out'
     ballast = small_disk / 'ballast'
-    ballast.write_bytes(bytes(36 * 1024))
+    ballast.write_bytes(bytes(68 * 1024))
     args = (images, *flags(*EXPRESSIONS), '-m', work_dir, '-o', out)
     code, output = run(*args)
     assert code == 2
