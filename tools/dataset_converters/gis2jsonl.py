@@ -6,13 +6,13 @@ python tools/dataset_converters/gis2jsonl.py RASTER [RASTER ...] --vector FILE -
 import argparse
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rs2sam2.datasets.base import SPLITS
 from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import one_line_errors
+from rs2sam2.terminal import plain, plain_console
 
 
 def parse_args() -> argparse.Namespace:
@@ -69,8 +69,8 @@ def main() -> None:
             stretch=tuple(args.stretch),
             gsd=args.gsd,
         )
-    console = Console(highlight=False)
-    table = Table(title=str(Path(args.out)), title_justify='left')
+    console = plain_console()
+    table = Table(title=plain(Path(args.out)), title_justify='left')
     for column in ('', *SPLITS, 'all'):
         table.add_column(column, justify='right' if column else 'left')
     for name in ('tiles', 'sentences'):
@@ -79,10 +79,12 @@ def main() -> None:
     console.print(table)
     for fate, count in sorted(report.features.items(), key=lambda item: item[0] != IN_TILE):
         console.print(f'{"" if fate == IN_TILE else "left out: "}{count:,} features {fate}', soft_wrap=True)
+    if report.left_out:
+        console.print(f'left out: {report.left_out:,} tiles that overlap tiles of two splits', soft_wrap=True)
     if report.mended:
         console.print(f'{report.mended:,} outlines that crossed themselves were mended')
     for note in dict.fromkeys(report.notes):
-        console.print(f'note: {note}', soft_wrap=True)
+        console.print(f'note: {plain(note)}', soft_wrap=True)
 
 
 if __name__ == '__main__':
