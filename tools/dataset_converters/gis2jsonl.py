@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--reproject', action='store_true', help="bring the polygons to each raster's CRS")
     parser.add_argument('--bands', type=int, nargs='+', help='red, green and blue, or one for grey, from 1')
-    parser.add_argument('--nodata', type=float, help="value of pixels without data, in place of the raster's own")
+    parser.add_argument('--nodata', metavar='NUMBER', help="value of pixels without data, in place of the raster's own")
     parser.add_argument(
         '--stretch', type=float, nargs=2, default=(2.0, 98.0), help='percentiles that become 0 and 255 (default: 2 98)'
     )
@@ -46,6 +46,7 @@ def main() -> None:
     """Cut and report."""
     args = parse_args()
     # Here, so that a missing extra is one line too.
+    from rs2sam2.geo.nodata import parse_nodata
     from rs2sam2.geo.training_tiles import IN_TILE, make_tiles
 
     columns = (TextColumn('cutting rasters'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -65,7 +66,7 @@ def main() -> None:
             seed=args.seed,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
             bands=args.bands,
-            nodata=args.nodata,
+            nodata=None if args.nodata is None else parse_nodata(args.nodata),
             stretch=tuple(args.stretch),
             gsd=args.gsd,
         )

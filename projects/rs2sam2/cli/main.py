@@ -133,7 +133,9 @@ def scene(
         float | None, typer.Option(help="Metres a pixel to resample to; else the model's own, or the scene's.")
     ] = None,
     bands: Annotated[str | None, typer.Option(metavar='R,G,B', help='Three band numbers from 1 on, or one.')] = None,
-    nodata: Annotated[float | None, typer.Option(help="Value of pixels without data; else the scene's own.")] = None,
+    nodata: Annotated[
+        str | None, typer.Option(metavar='NUMBER', help="Value of pixels without data; else the scene's own.")
+    ] = None,
     stretch: Annotated[
         str, typer.Option(metavar='LOW,HIGH', help='Percentiles that become 0 and 255, unless the bands have 8 bits.')
     ] = '2,98',
@@ -152,6 +154,7 @@ def scene(
     Name at least one of --mask, --probability and --polygons. They appear under their names only when all are whole.
     """
     with _one_line_errors():
+        from rs2sam2.geo.nodata import parse_nodata
         from rs2sam2.geo.scene import segment_scene
         from rs2sam2.inference import InferencerWindowPredictor, RS2SAM2Inferencer
         from rs2sam2.inference.source import scene_defaults
@@ -169,7 +172,7 @@ def scene(
             overlap=overlap,
             gsd=defaults.gsd if gsd is None else gsd,
             bands=None if bands is None else [int(band) for band in _numbers(bands, '--bands', (1, 3))],
-            nodata=nodata,
+            nodata=None if nodata is None else parse_nodata(nodata),
             stretch=tuple(_numbers(stretch, '--stretch', (2,))),
             scope=scope,
             batch_size=batch_size,
