@@ -1,6 +1,5 @@
 """Shared fixtures."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -21,15 +20,3 @@ def shared() -> Path:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder to train in (`config.py`, `data/`), one for each test file."""
     return make_site(tmp_path_factory.mktemp('site'))
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 64 KiB."""
-    mount = tmp_path / 'disk'
-    mount.mkdir()
-    made = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', mount], capture_output=True, text=True)
-    if made.returncode:
-        pytest.skip(f'no small file system can be mounted here: {made.stderr.strip()}')
-    yield mount
-    subprocess.run(['umount', mount], check=True)

@@ -334,3 +334,42 @@ def test_shares_that_are_no_shares(tmp_path, monkeypatch, capsys, shares):
     assert stopped.value.code == 2
     assert 'give finite numbers, not below 0' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, small_disk):
+    source = tmp_path / 'source.tif'
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 400, 600), dtype=np.uint8)
+    with rasterio.open(
+        source,
+        'w',
+        driver='GTiff',
+        count=3,
+        height=400,
+        width=600,
+        dtype='uint8',
+        crs='EPSG:32617',
+        transform=TRANSFORM,
+    ) as file:
+        file.write(pixels)
+    drawn = vector(tmp_path / 'v.gpkg', [box(50, 50, 550, 350)], ['a field'])
+    outcomes = []
+    for kilobytes in range(60, 1_300, 90):
+        out = small_disk(kilobytes) / 'out'
+        message = ''
+        try:
+            make_tiles([source], drawn, 'text', out, tile=200, shares=ALL_TRAIN, min_share=0.01)
+        except DataError as error:
+            message = str(error)
+        outcomes.append(not message)
+        if message:
+            assert 'is the disk full?' in message or 'is full' in message
+            assert '\n' not in message
+            assert not list(out.parent.iterdir())
+            continue
+        for picture in (out / 'images').iterdir():
+            with rasterio.open(picture) as written:
+                _, top, left = picture.stem.rsplit('_', 2)
+                top, left = int(top), int(left)
+                np.testing.assert_array_equal(written.read(), pixels[:, top : top + 200, left : left + 200])
+    assert sorted(outcomes) == outcomes
+    assert set(outcomes) == {True, False}

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from helpers.disks import small_disk  # noqa: F401 (a fixture)
 from helpers.hub_server import Fault, HubServer
 from helpers.published_weights import assert_same, write_shards
 from rs2sam2.errors import CheckpointError
@@ -275,12 +276,12 @@ def test_an_index_that_leaves_its_folder_is_refused(client, hub):
     one_line(client('hf:lab/bad'), 'outside its folder')
 
 
-def test_a_cache_that_cannot_be_written_or_is_full(hub, tmp_path, small_disk):
+def test_a_cache_that_cannot_be_written_or_is_full(hub, tmp_path, small_disk):  # noqa: F811
     (tmp_path / 'file').write_text('in the way')
     client = Client(hub, tmp_path / 'file')
     one_line(client('hf:lab/one'), 'cannot be kept in', 'by hand')
     client.close()
-    client = Client(hub, small_disk / 'home')
+    client = Client(hub, small_disk(64) / 'home')
     one_line(client('hf:lab/one'), 'cannot be kept in', 'No space left', 'by hand')
     client.close()
 

@@ -10,6 +10,7 @@ import mmengine
 import torch
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process, master_only
+from mmengine.hooks import EMAHook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
@@ -345,6 +346,8 @@ class StrictRunner(Runner):
         choice among its checkpoints and comes first. A process that torchrun has restarted goes on
         from the last checkpoint that this run has written, without being asked.
         """
+        if self.is_sharded and any(isinstance(hook, EMAHook) for hook in self.hooks):
+            raise ConfigError('EMAHook averages whole weights: leave it out of custom_hooks with FullyShardedModel')
         choice = [None]
         if is_main_process():
             if left := remove_unfinished(Path(self.work_dir)):

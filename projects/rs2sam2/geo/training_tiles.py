@@ -14,6 +14,7 @@ import rasterio
 import shapely
 from affine import Affine
 from pyproj import CRS, Transformer
+from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 
 from rs2sam2.datasets.base import SPLITS
@@ -22,7 +23,7 @@ from rs2sam2.datasets.splits import DEFAULT_SHARES, check_shares, empty_splits
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.geo.ground import to_crs
 from rs2sam2.geo.reader import SceneReader
-from rs2sam2.geo.sources import gdal_env
+from rs2sam2.geo.sources import GDAL_ERRORS, gdal_env
 from rs2sam2.geo.tile_splits import split_tiles
 from rs2sam2.json_text import json_line
 
@@ -278,8 +279,17 @@ def _write_picture(path: Path, pixels: np.ndarray, reader: SceneReader, transfor
     profile = dict(
         driver='GTiff', height=height, width=width, count=3, dtype='uint8', crs=reader.crs, transform=transform
     )
-    with rasterio.open(path, 'w', **profile, photometric='RGB', interleave='pixel', compress='deflate') as picture:
-        picture.write(pixels.transpose(2, 0, 1))
+    bands = pixels.transpose(2, 0, 1)
+    try:
+        with rasterio.open(path, 'w', **profile, photometric='RGB', interleave='pixel', compress='deflate') as picture:
+            picture.write(bands)
+        # On a full disk GDAL may close a file without an error.
+        with rasterio.open(path) as picture:
+            if not np.array_equal(picture.read(), bands):
+                raise RasterioError('it does not read as it was written')
+    except GDAL_ERRORS as error:
+        text = ' '.join(str(error).split())
+        raise DataError(f'{path.name} cannot be written ({text}); is the disk full?') from error
 
 
 def make_tiles(
