@@ -22,14 +22,16 @@ REGISTERED = {
     'HOOKS': 'CurvesHook DurableCheckpointHook RefSegVisualizationHook StopAtNonfiniteHook',
     'LOOPS': 'ResumableTrainLoop',
     'METRICS': 'GeneralizedRRSISMetric RRSISMetric',
-    'MODELS': 'BEiT3UnionEncoder BidirectionalHierarchicalFusion DualUnionEncoder IoUScoreLoss MaskPromptGenerator '
-    'PresenceLoss PseudoMaskLoss RS2SAM2 RefSegDataPreProcessor ReferringCrossEntropyLoss ReferringDiceLoss SAM2Head '
-    'SAM2Hiera TextGate TextGuidedBoundaryLoss TurnAveraging',
+    'MODELS': 'AdaptiveRotatedConv2d BEiT3UnionEncoder BertTextEncoder BidirectionalHierarchicalFusion '
+    'CrossScaleInteraction DualUnionEncoder IoUScoreLoss LAVT LAVTHead LanguageAwareSwin MaskPromptGenerator '
+    'PixelWordFusion PresenceLoss PseudoMaskLoss RMSIN RS2SAM2 RefSegDataPreProcessor ReferringCrossEntropyLoss '
+    'ReferringDiceLoss SAM2Head SAM2Hiera TextGate TextGuidedBoundaryLoss VariousReceptiveBranch',
     'MODEL_WRAPPERS': 'FullyShardedModel',
     'OPTIM_WRAPPER_CONSTRUCTORS': 'RefSegOptimWrapperConstructor',
+    'PARAM_SCHEDULERS': 'PolynomialLR',
     'RUNNERS': 'StrictRunner',
     'TRANSFORMS': 'HFTokenizer LoadRGBImage LoadReferringMask PackRefSegInputs RandomBlackBoxes RandomTurn '
-    'RefSegTokenizer ResizeTwoViews TokenizeExpression Turn',
+    'RefSegTokenizer ResizeTwoViews ResizeView TokenizeExpression Turn',
     'VISUALIZERS': 'RefSegVisualizer',
     'WEIGHT_INITIALIZERS': 'GridPositions OfficialWeights',
 }
@@ -48,24 +50,25 @@ ABLATIONS = [
 TO_RUN = [
     'evf_sam2_l',
     'evf_sam2_l_rrsisd',
+    'lavt_refsegrs',
+    'lavt_rrsisd',
+    'remotesam',
+    'rmsin_refsegrs',
+    'rmsin_rrsisd',
     'rs2sam2_clip_rrsisd',
     'rs2sam2_finetune_jsonl',
     'rs2sam2_refsegrs',
     'rs2sam2_refsegrs_1gpu',
-    'rs2sam2_refsegrs_plus',
     'rs2sam2_refsegrs_released',
     'rs2sam2_rrsisd',
     'rs2sam2_rrsisd_1gpu',
     'rs2sam2_rrsisd_1gpu_checkpointed',
     'rs2sam2_rrsisd_1gpu_lora',
-    'rs2sam2_rrsisd_plus',
     'rs2sam2_rrsisd_released',
     'rs2sam2_rrsisd_sharded',
     'rs2sam2_siglip_rrsisd',
     'rs2sam2_tiny_demo',
-    'rs2sam2_tiny_demo_plus',
     'rs2sam2_tiny_nwpu_vhr10',
-    'rs2sam2_tiny_nwpu_vhr10_plus',
     *(f'ablations/{folder}/{row}' for folder in ('demo', 'refsegrs') for row in ABLATIONS),
     'ablations/demo/full',
 ]
@@ -74,16 +77,21 @@ PIECES = [
     'datasets/jsonl',
     'datasets/nwpu_vhr10',
     'datasets/refsegrs',
+    'datasets/refsegrs_480',
     'datasets/rrsisd',
+    'datasets/rrsisd_480',
     'datasets/small_views',
     'datasets/synthetic',
     'datasets/two_views',
     'default_runtime',
     'models/evf_sam2_l',
+    'models/lavt_b',
+    'models/rmsin_b',
     'models/rs2sam2_l',
     'models/rs2sam2_siglip_b',
     'models/rs2sam2_tiny',
     'schedules/adamw_bf16',
+    'schedules/adamw_poly',
     'schedules/adamw_scratch',
 ]
 COMMANDS = {'segment', 'scene', 'demo'}

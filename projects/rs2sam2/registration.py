@@ -1,6 +1,6 @@
 """The one place where components enter mmseg's registries."""
 
-from mmengine.registry import MODEL_WRAPPERS, WEIGHT_INITIALIZERS
+from mmengine.registry import MODEL_WRAPPERS, PARAM_SCHEDULERS, WEIGHT_INITIALIZERS
 from mmseg.registry import (
     DATASETS,
     HOOKS,
@@ -25,12 +25,14 @@ from rs2sam2.datasets.transforms import (
     RandomBlackBoxes,
     RandomTurn,
     ResizeTwoViews,
+    ResizeView,
     TokenizeExpression,
     Turn,
 )
 from rs2sam2.engine.checkpoint_hook import DurableCheckpointHook
 from rs2sam2.engine.nonfinite_hook import StopAtNonfiniteHook
 from rs2sam2.engine.optim_groups import RefSegOptimWrapperConstructor
+from rs2sam2.engine.polynomial_lr import PolynomialLR
 from rs2sam2.engine.runner import StrictRunner
 from rs2sam2.engine.sharding import FullyShardedModel
 from rs2sam2.engine.train_loop import ResumableTrainLoop
@@ -38,6 +40,16 @@ from rs2sam2.evaluation.generalized_metric import GeneralizedRRSISMetric
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
 from rs2sam2.models.averaging import TurnAveraging
 from rs2sam2.models.common.losses import ReferringCrossEntropyLoss, ReferringDiceLoss
+from rs2sam2.models.common.preprocessor import RefSegDataPreProcessor
+from rs2sam2.models.lavt.head import LAVTHead
+from rs2sam2.models.lavt.pixel_word import PixelWordFusion
+from rs2sam2.models.lavt.segmentor import LAVT
+from rs2sam2.models.lavt.swin import LanguageAwareSwin
+from rs2sam2.models.lavt.text_encoder import BertTextEncoder
+from rs2sam2.models.rmsin.cross_scale import CrossScaleInteraction
+from rs2sam2.models.rmsin.receptive import VariousReceptiveBranch
+from rs2sam2.models.rmsin.rotated_conv import AdaptiveRotatedConv2d
+from rs2sam2.models.rmsin.segmentor import RMSIN
 from rs2sam2.models.rs2sam2.beit3 import BEiT3UnionEncoder
 from rs2sam2.models.rs2sam2.dual_encoder import DualUnionEncoder
 from rs2sam2.models.rs2sam2.fusion import BidirectionalHierarchicalFusion
@@ -46,7 +58,6 @@ from rs2sam2.models.rs2sam2.head import SAM2Head
 from rs2sam2.models.rs2sam2.hiera import SAM2Hiera
 from rs2sam2.models.rs2sam2.losses import IoUScoreLoss, PresenceLoss, PseudoMaskLoss, TextGuidedBoundaryLoss
 from rs2sam2.models.rs2sam2.mask_prompt import MaskPromptGenerator
-from rs2sam2.models.rs2sam2.preprocessor import RefSegDataPreProcessor
 from rs2sam2.models.rs2sam2.segmentor import RS2SAM2
 from rs2sam2.models.rs2sam2.text_gate import TextGate
 from rs2sam2.text.hf_tokenizer import HFTokenizer
@@ -62,13 +73,21 @@ COMPONENTS = {
     LOOPS: (ResumableTrainLoop,),
     METRICS: (GeneralizedRRSISMetric, RRSISMetric),
     MODELS: (
+        AdaptiveRotatedConv2d,
         BEiT3UnionEncoder,
+        BertTextEncoder,
         BidirectionalHierarchicalFusion,
+        CrossScaleInteraction,
         DualUnionEncoder,
         IoUScoreLoss,
+        LAVT,
+        LAVTHead,
+        LanguageAwareSwin,
         MaskPromptGenerator,
+        PixelWordFusion,
         PresenceLoss,
         PseudoMaskLoss,
+        RMSIN,
         RS2SAM2,
         RefSegDataPreProcessor,
         ReferringCrossEntropyLoss,
@@ -78,6 +97,7 @@ COMPONENTS = {
         TextGate,
         TextGuidedBoundaryLoss,
         TurnAveraging,
+        VariousReceptiveBranch,
     ),
     OPTIM_WRAPPER_CONSTRUCTORS: (RefSegOptimWrapperConstructor,),
     RUNNERS: (StrictRunner,),
@@ -90,12 +110,14 @@ COMPONENTS = {
         RandomTurn,
         RefSegTokenizer,
         ResizeTwoViews,
+        ResizeView,
         TokenizeExpression,
         Turn,
     ),
     VISUALIZERS: (RefSegVisualizer,),
     # mmengine's own registries: that is where `Runner` and `BaseModule` look.
     MODEL_WRAPPERS: (FullyShardedModel,),
+    PARAM_SCHEDULERS: (PolynomialLR,),
     WEIGHT_INITIALIZERS: (GridPositions, OfficialWeights),
 }
 

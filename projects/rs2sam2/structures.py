@@ -13,13 +13,13 @@ class ReferringSample(NamedTuple):
     """What the transforms hand over for one sentence, on the CPU; collated, every field is a list.
 
     Attributes:
-        image: SAM2's view, (3, S, S) uint8 RGB.
-        union_image: the union encoder's view, (3, s, s) uint8 RGB.
+        image: the view that is segmented, (3, S, S) uint8 RGB.
+        union_image: the union encoder's view, (3, s, s) uint8 RGB; None for a model of one view.
         token_ids: ids of the expression with `<s>` and `</s>`, (L,) int64, not padded.
     """
 
     image: Tensor
-    union_image: Tensor
+    union_image: Tensor | None
     token_ids: Tensor
 
 
@@ -27,7 +27,7 @@ class ReferringBatch(NamedTuple):
     """What the preprocessor hands to the model.
 
     Attributes:
-        image: normalised view of SAM2, (B, 3, S, S).
+        image: normalised view that is segmented, (B, 3, S, S).
         union_image: normalised view of the union encoder, (B, 3, s, s); None for a model of one view.
         token_ids: padded token ids, (B, L) int64.
         text_mask: True where a token counts, (B, L) bool.
@@ -84,7 +84,7 @@ class MaskPrediction(NamedTuple):
     """Output of a model.
 
     Attributes:
-        mask_logits: log-odds of foreground, (B, 1, S/4, S/4).
+        mask_logits: log-odds of foreground, (B, 1, h, w): S/4 in RS2-SAM2, S in LAVT and RMSIN.
         iou: SAM2's IoU prediction in [0, 1], (B,); None where a model has no such head.
         presence_logits: SAM2's object score, a logit, (B,); None likewise.
         pseudo_mask: the generator's mask, (B, 1, h, w) probabilities, or None.

@@ -208,7 +208,10 @@ def test_table(log):
     assert '| with position words    | 4 |' in text
     assert '| without position words | 4 |' in text
     run(samples, protocol='published_1024', published=published)
+    run(samples, protocol=480, published={**published, 'protocol': 480})
     assert 'another protocol' not in log.getvalue()[len(text) :]
+    run(samples, protocol='native', published={**published, 'protocol': 480})
+    assert 'were counted at 480 x 480 pixels: another protocol' in log.getvalue()
 
 
 @pytest.mark.parametrize(

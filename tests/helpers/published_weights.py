@@ -18,6 +18,11 @@ CONFIGS = {
     'evf-sam2': 'configs/evf_sam2_l.py',
     'clip': 'configs/rs2sam2_clip_rrsisd.py',
     'siglip': 'configs/rs2sam2_siglip_rrsisd.py',
+    'swin': 'configs/rmsin_rrsisd.py',
+    'bert': 'configs/lavt_rrsisd.py',
+    'lavt-one': 'configs/lavt_rrsisd.py',
+    'lavt': 'configs/lavt_rrsisd.py',
+    'rmsin': 'configs/rmsin_rrsisd.py',
 }
 # One entry of every kind that is dropped.
 DROPPED = {
@@ -33,6 +38,11 @@ DROPPED = {
     'evf-sam2': ['visual_model.memory_encoder.fuser.layers.0.weight', 'visual_model.no_obj_ptr'],
     'clip': ['logit_scale', 'visual_projection.weight', 'text_model.embeddings.position_ids'],
     'siglip': ['logit_scale', 'logit_bias'],
+    'swin': ['norm.weight', 'head.bias', 'layers.0.blocks.1.attn_mask'],
+    'bert': ['bert.pooler.dense.bias', 'cls.predictions.transform.LayerNorm.gamma', 'embeddings.position_ids'],
+    'lavt-one': ['text_encoder.pooler.dense.weight'],
+    'lavt': ['bert_model.pooler.dense.weight', 'bert_model.embeddings.position_ids'],
+    'rmsin': ['text_encoder.pooler.dense.bias'],
 }
 
 

@@ -11,6 +11,8 @@ TINY_HIERA = dict(
     embed_dim=16, num_heads=1, stages=(1, 2, 1, 1), global_blocks=(2,), windows=(8, 4, 4, 2), background=7
 )
 TINY_BEIT3 = dict(dim=32, depth=2, num_heads=4)
+TINY_SWIN = dict(embed_dims=16, depths=(1, 2, 1, 1), num_heads=(1, 2, 2, 4))
+TINY_BERT = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
 TINY_TOWER = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
 SIZE, UNION_SIZE, VOCAB, TEXT_DIM = 64, 32, 50, 32
 
@@ -18,6 +20,8 @@ SIZE, UNION_SIZE, VOCAB, TEXT_DIM = 64, 32, 50, 32
 def shrink(model: dict) -> dict:
     """A full model config at tiny size: same components, same switches."""
     model = Config(dict(model=model)).model
+    if model.type in ('LAVT', 'RMSIN'):
+        return shrink_lavt(model)
     if model.union_encoder.type == 'DualUnionEncoder':
         # Set, not updated: an update would merge it into the full one.
         model.union_encoder.towers = tiny_towers(model.union_encoder.towers.model_type)
@@ -39,6 +43,19 @@ def shrink(model: dict) -> dict:
     for loss in model.decode_head.get('losses', ()):
         if loss.type == 'TextGuidedBoundaryLoss':
             loss.text_dim = TEXT_DIM
+    return model
+
+
+def shrink_lavt(model: dict) -> dict:
+    """LAVT's or RMSIN's config at tiny size; as many of two layers of text learn as do not of twelve."""
+    model.image_size = SIZE
+    model.init_cfg = None
+    model.data_preprocessor.update(vocab_size=VOCAB, max_text_length=30, pad_id=1)
+    model.text_encoder.bert = dict(TINY_BERT, vocab_size=VOCAB, max_position_embeddings=30, pad_token_id=1)
+    if model.text_encoder.get('learning_layers') is not None:
+        model.text_encoder.learning_layers = 1
+    model.backbone.update(arch=TINY_SWIN, window_size=4)
+    model.decode_head.dim = 16
     return model
 
 

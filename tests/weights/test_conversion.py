@@ -110,6 +110,11 @@ BROKEN = {
     'evf-sam2': 'text_hidden_fcs.0.2.weight',
     'clip': 'vision_model.pre_layrnorm.bias',
     'siglip': 'text_model.encoder.layers.1.mlp.fc1.weight',
+    'swin': 'layers.1.blocks.1.mlp.fc2.bias',
+    'bert': 'encoder.layer.1.attention.self.key.weight',
+    'lavt-one': 'backbone.layers.2.fusion.image_lang_att.W.0.weight',
+    'lavt': 'bert_model.encoder.layer.0.output.LayerNorm.bias',
+    'rmsin': 'backbone.cim.block.0.intra_ff.m.ff3.m.bn2.running_var',
 }
 
 

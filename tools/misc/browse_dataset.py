@@ -39,15 +39,19 @@ def parse_args() -> argparse.Namespace:
 def picture(packed: dict, tokens: Callable[[list[int]], str]) -> Image.Image:
     """One sample as the model gets it."""
     inputs, sample = packed['inputs'], packed['data_samples']
-    views = [Image.fromarray(view.permute(1, 2, 0).numpy()) for view in (inputs.image, inputs.union_image)]
+    views = [
+        Image.fromarray(view.permute(1, 2, 0).numpy())
+        for view in (inputs.image, inputs.union_image)
+        if view is not None
+    ]
     shown = fit(views[0], SIDE)
     mask = sample.gt_sem_seg.data[0].numpy() > 0
     size = '{} × {}'.format(*views[0].size)
     note = 'no target' if sample.no_target else f'{mask.mean():.2%} of the image' if mask.any() else 'empty'
     panels = [
-        Panel(shown, "SAM2's view", size),
+        Panel(shown, 'view', size),
         Panel(draw_regions(shown, [(mask, HIT)]), 'mask', note),
-        Panel(fit(views[1], SIDE), 'union view', '{} × {}'.format(*views[1].size)),
+        *(Panel(fit(view, SIDE), 'union view', '{} × {}'.format(*view.size)) for view in views[1:]),
     ]
     ids = inputs.token_ids.tolist()
     turned = f'turned by {sample.turned_by}   ' if sample.get('turned_by', 'identity') != 'identity' else ''

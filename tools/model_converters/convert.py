@@ -1,6 +1,6 @@
 """Convert published weights to ours, or ours to the published names.
 
-python tools/model_converters/convert.py SRC DST --source {rs2sam2,beit3,sam2,evf-sam2} [--to-official] [--dtype D]
+python tools/model_converters/convert.py SRC DST --source {rs2sam2,sam2,rmsin,...} [--to-official] [--dtype D]
 """
 
 import argparse
@@ -20,7 +20,6 @@ from rs2sam2.terminal import plain, plain_console
 from rs2sam2.weights.adapters import ADAPTERS, Adapter, Conversion, to_official, to_ours
 from rs2sam2.weights.files import StateDictFile, TensorSpec, open_state_dict, save_state_dict
 from rs2sam2.weights.targets import config_specs, fit_architecture
-from rs2sam2.weights.zoo import locate
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 DEFAULT_CONFIGS = {
@@ -30,6 +29,11 @@ DEFAULT_CONFIGS = {
     'evf-sam2': 'evf_sam2_l.py',
     'clip': 'rs2sam2_clip_rrsisd.py',
     'siglip': 'rs2sam2_siglip_rrsisd.py',
+    'swin': 'rmsin_rrsisd.py',
+    'bert': 'rmsin_rrsisd.py',
+    'lavt-one': 'lavt_rrsisd.py',
+    'lavt': 'lavt_rrsisd.py',
+    'rmsin': 'rmsin_rrsisd.py',
 }
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 NAMES_SHOWN = 4
@@ -38,9 +42,7 @@ NAMES_SHOWN = 4
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument(
-        'src', help='a .safetensors, .pth, .pt or .bin file, a folder with one or shards, or a published name'
-    )
+    parser.add_argument('src', type=Path, help='a .safetensors, .pth, .pt or .bin file, or a folder with one or shards')
     parser.add_argument('dst', type=Path, help='file to write, .pth or .safetensors')
     parser.add_argument('--source', required=True, choices=list(ADAPTERS), help='whose names the published side has')
     parser.add_argument('--to-official', action='store_true', help='from our names to the published ones')
@@ -92,7 +94,7 @@ def main() -> None:
     """Plan, check, convert, write, report."""
     args = parse_args()
     adapter = ADAPTERS[args.source]
-    source = open_state_dict(locate(args.src).weights)
+    source = open_state_dict(args.src)
     target = target_specs(adapter, source, args.config, official=not args.to_official)
     dtype = DTYPES[args.dtype] if args.dtype else None
     if args.to_official:
@@ -100,7 +102,7 @@ def main() -> None:
         save_state_dict(args.dst, dict(conversion.tensors()), {}, wrapper=adapter.wrapper)
     else:
         conversion = to_ours(adapter, source, target, dtype=dtype)
-        meta = dict(source=adapter.source, converted_from=Path(args.src).name)
+        meta = dict(source=adapter.source, converted_from=args.src.name)
         save_state_dict(args.dst, dict(conversion.tensors()), meta, wrapper='state_dict')
     plain_console(width=None if sys.stdout.isatty() else 160).print(report(conversion, args))
 

@@ -1,6 +1,7 @@
-"""Optimizer groups: base learning rate, fusion learning rate, frozen; every parameter in exactly one."""
+"""Optimizer groups: base, no decay, fusion learning rate, frozen; every parameter in exactly one."""
 
 import math
+from fnmatch import fnmatchcase
 from typing import ClassVar
 
 from mmengine.dist import is_main_process
@@ -22,13 +23,14 @@ NEED_STATE = ('amsgrad', 'centered')
 
 
 class RefSegOptimWrapperConstructor:
-    """Build an optimizer of two groups and print who is in which.
+    """Build an optimizer of up to three groups and print who is in which.
 
     Args:
         optim_wrapper_cfg: config of the wrapper, with `optimizer`.
         paramwise_cfg: `fusion_lr_mult`, the learning rate of the fusion group as a multiple of the base one, and
             optionally `fusion`, the prefixes of that group's parameters (default: fusion neck, mask prompt generator
-            and text gate, as in the paper).
+            and text gate, as in the paper); and `no_decay`, patterns (`*`, `?`) of names whose parameters are not
+            decayed (default: none, as in the paper).
     """
 
     FUSION: ClassVar[tuple[str, ...]] = ('neck.', 'mask_prompt_generator.', 'decode_head.text_gate.')
@@ -38,8 +40,9 @@ class RefSegOptimWrapperConstructor:
         self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
         self.fusion_lr_mult = paramwise_cfg.pop('fusion_lr_mult', 1.0)
         self.fusion = tuple(paramwise_cfg.pop('fusion', self.FUSION))
+        self.no_decay = tuple(paramwise_cfg.pop('no_decay', ()))
         if paramwise_cfg:
-            raise ConfigError(f'paramwise_cfg has {sorted(paramwise_cfg)}; it knows fusion_lr_mult and fusion')
+            raise ConfigError(f'paramwise_cfg has {sorted(paramwise_cfg)}; it knows fusion_lr_mult, fusion, no_decay')
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer of a model and its wrapper.
@@ -50,14 +53,15 @@ class RefSegOptimWrapperConstructor:
         """
         model = model.module if is_model_wrapper(model) else model
         groups = self.split(model)
-        if not groups['base'] and not groups['fusion']:
+        if not any(groups[name] for name in ('base', 'no_decay', 'fusion')):
             raise ConfigError('the model has no parameter that trains; unfreeze a part of it in the config')
         wrapper_cfg = dict(self.optim_wrapper_cfg)
         optimizer_cfg = dict(wrapper_cfg.pop('optimizer'))
         lr = optimizer_cfg['lr']
-        rates = dict(base=lr, fusion=lr * self.fusion_lr_mult)
+        rates = dict(base=lr, no_decay=lr, fusion=lr * self.fusion_lr_mult)
         optimizer_cfg['params'] = [
             dict(params=[p for _, p in groups[name]], lr=rate, name=name)
+            | (dict(weight_decay=0.0) if name == 'no_decay' else {})
             for name, rate in rates.items()
             if groups[name]
         ]
@@ -68,10 +72,15 @@ class RefSegOptimWrapperConstructor:
         )
 
     def split(self, model: nn.Module) -> dict[str, list[tuple[str, nn.Parameter]]]:
-        """Named parameters of each group: base, fusion, frozen."""
-        groups = dict(base=[], fusion=[], frozen=[])
+        """Named parameters of each group: base, no_decay, fusion, frozen."""
+        groups = dict(base=[], no_decay=[], fusion=[], frozen=[])
         for name, parameter in model.named_parameters():
-            group = 'frozen' if not parameter.requires_grad else 'fusion' if name.startswith(self.fusion) else 'base'
+            if not parameter.requires_grad:
+                group = 'frozen'
+            elif any(fnmatchcase(name, pattern) for pattern in self.no_decay):
+                group = 'no_decay'
+            else:
+                group = 'fusion' if name.startswith(self.fusion) else 'base'
             groups[group].append((name, parameter))
         return groups
 

@@ -73,7 +73,8 @@ class RRSISMetric(BaseMetric):
     Args:
         protocol: `published_1024` (both at 1024 x 1024), `native` (at the size of the ground truth), or the side of a
             square in pixels.
-        published: `dict(name=..., values={'oIoU': ..., ...})`, percent: a row beside ours in the table.
+        published: `dict(name=..., values={'oIoU': ..., ...})`, percent: a row beside ours in the table;
+            `protocol` where it was counted by another one than `published_1024`.
         breakdown: further tables, of `category`, `size`, `position_words`.
         results_file: JSON-lines file for the results of single samples, written by the main process.
         collect_device: how processes hand their results over. With `gpu`, mmengine gathers them over the process group
@@ -101,6 +102,7 @@ class RRSISMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.protocol, self.side = parse_protocol(protocol)
         self.published = _check_published(published)
+        self.published_protocol = parse_protocol((published or {}).get('protocol', 'published_1024'))
         for name in breakdown:
             if name not in BREAKDOWNS:
                 raise ConfigError(f'RRSISMetric: no breakdown {name!r}; there are {", ".join(BREAKDOWNS)}')
@@ -204,8 +206,10 @@ class RRSISMetric(BaseMetric):
         metrics = summarise(results)
         tables = [metric_table(results, self.title(results), self.published)]
         tables += [breakdown_table(results, by) for by in self.breakdown]
-        if self.published and self.protocol != 'published_1024':
-            tables[0] += '\n\nThe published numbers were counted at 1024 x 1024 pixels: another protocol than this.'
+        protocol, side = self.published_protocol
+        if self.published and self.protocol != protocol:
+            at = f'at {side} x {side} pixels' if side else "at the ground truth's own size"
+            tables[0] += f'\n\nThe published numbers were counted {at}: another protocol than this.'
         print_log('\n\n' + '\n\n'.join(tables) + '\n', logger='current')
         return {**metrics, 'mIoU+oIoU': metrics['mIoU'] + metrics['oIoU']}
 
@@ -234,7 +238,7 @@ class RRSISMetric(BaseMetric):
 def _check_published(published: dict | None) -> tuple[str, dict[str, float]] | None:
     if published is None:
         return None
-    if set(published) != {'name', 'values'}:
+    if set(published) - {'protocol'} != {'name', 'values'}:
         raise ConfigError(f'RRSISMetric: published has the keys {sorted(published)}; it needs `name` and `values`')
     for key in published['values']:
         if key not in METRICS:

@@ -4,6 +4,7 @@ Safetensors, or pickles read with `weights_only=True` and never otherwise; memor
 costs address space and not memory.
 """
 
+import argparse
 import contextlib
 import functools
 import json
@@ -35,6 +36,8 @@ FOLDER_FILES = (
 )
 # Where published pickles keep the weights, and where safetensors files of ours keep their meta.
 WRAPPERS = ('state_dict', 'model')
+# A second network's weights beside the first: `bert_model.` stands before their names then.
+SECOND = 'bert_model'
 META_KEY = 'rs2sam2'
 TEMPORARY_SUFFIX = '.tmp'
 
@@ -111,7 +114,8 @@ def open_state_dict(path: str | Path, map_location: Any = 'cpu') -> StateDictFil
         map_location: device of the tensors, as in `torch.load`.
 
     Returns:
-        The tensors by name. `{'state_dict': ...}` and `{'model': ...}` are unwrapped.
+        The tensors by name. `{'state_dict': ...}` and `{'model': ...}` are unwrapped, and what LAVT's release keeps
+        beside the latter under `bert_model` is one of them, with that name before its own.
 
     Raises:
         CheckpointError: the file or a shard is missing, damaged, no checkpoint, or a pickle that would run code.
@@ -133,7 +137,10 @@ def open_state_dict(path: str | Path, map_location: Any = 'cpu') -> StateDictFil
 
 
 def load_pickle(path: Path, map_location: Any = 'cpu') -> Any:
-    """Read a pickle that may hold tensors, plain containers and what mmengine's own checkpoints need; nothing else.
+    """Read a pickle that may hold tensors, plain containers, what mmengine's own checkpoints need, and command lines.
+
+    Nothing else. The parsed command line (`argparse.Namespace`), which many training scripts save beside the weights,
+    is a plain bag of values.
 
     Raises:
         CheckpointError: the file is damaged or its pickle would run code.
@@ -141,7 +148,7 @@ def load_pickle(path: Path, map_location: Any = 'cpu') -> Any:
     try:
         with path.open('rb') as f:
             is_zip = f.read(2) == b'PK'
-        with torch.serialization.safe_globals(_mmengine_globals()):
+        with torch.serialization.safe_globals(_plain_globals()):
             # Files older than torch 1.6 are no zip archives and cannot be mapped.
             return torch.load(path, map_location=map_location, weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
@@ -173,8 +180,17 @@ def save_state_dict(path: str | Path, tensors: Mapping[str, Tensor], meta: dict,
         if path.suffix == '.safetensors':
             save_file(tensors, str(temporary), metadata={'format': 'pt', META_KEY: json.dumps(meta)})
         else:
-            content = tensors if wrapper is None else {wrapper: tensors}
-            torch.save({**content, 'meta': meta} if wrapper == 'state_dict' else content, temporary)
+            torch.save(_pickled(tensors, meta, wrapper), temporary)
+
+
+def _pickled(tensors: dict[str, Tensor], meta: dict, wrapper: str | None) -> dict:
+    """Weights as a pickle holds them; a second network's get an entry of their own."""
+    if wrapper is None:
+        return tensors
+    second = {name.removeprefix(f'{SECOND}.'): one for name, one in tensors.items() if name.startswith(f'{SECOND}.')}
+    first = {name: one for name, one in tensors.items() if not name.startswith(f'{SECOND}.')}
+    content = {wrapper: first} | ({SECOND: second} if second else {})
+    return {**content, 'meta': meta} if wrapper == 'state_dict' else content
 
 
 def save_checkpoint(path: Path, content: dict) -> None:
@@ -277,6 +293,8 @@ def _read_pickled_weights(file: Path, map_location: Any) -> tuple[dict[str, Tens
         if wrapper:
             tensors = content[wrapper]
             rest = {key: value for key, value in content.items() if key != wrapper}
+            if isinstance(rest.get(SECOND), dict):
+                tensors = {**tensors, **{f'{SECOND}.{name}': tensor for name, tensor in rest.pop(SECOND).items()}}
     if not isinstance(tensors, dict):
         raise CheckpointError(f'{file} is not a checkpoint: it holds a {type(content).__name__}, not named tensors')
     for name, tensor in tensors.items():
@@ -292,10 +310,11 @@ def _statistic(owner: type, name: str) -> Any:
     return getattr(owner, name)
 
 
-def _mmengine_globals() -> list:
-    """Exactly what mmengine's message hub puts into a checkpoint beside tensors and plain containers."""
+def _plain_globals() -> list:
+    """Exactly what mmengine's message hub and argparse put into a checkpoint beside tensors and plain containers."""
     core = getattr(np, '_core', None) or np.core
     return [
+        argparse.Namespace,
         HistoryBuffer,
         (_statistic, 'builtins.getattr'),
         np.ndarray,

@@ -1,5 +1,6 @@
 """Load published, converted and own weights into a model, strictly."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,6 @@ from rs2sam2.weights.adapters import ADAPTERS
 from rs2sam2.weights.adapters.adapter import OWN, Adapter, Conversion, detect, to_ours
 from rs2sam2.weights.files import StateDictFile, open_state_dict
 from rs2sam2.weights.targets import loaded_specs
-from rs2sam2.weights.zoo import locate
 
 
 def find_adapter(source: str) -> Adapter:
@@ -53,6 +53,8 @@ def plan_loading(module: nn.Module, adapter: Adapter, file: StateDictFile) -> tu
     """
     target, prefix = loaded_specs(adapter, module)
     plan = to_ours(adapter, file, target, part=prefix)
+    for name in [name for name in plan.mapped if adapter.why_computed(name)]:
+        plan.dropped[plan.mapped.pop(name)] = adapter.why_computed(name)
     print_log(
         f'load {adapter.title} weights from {file.path}: {len(plan.mapped)} entries, {len(plan.dropped)} dropped, '
         f'{len(plan.new)} of the model are not in the file',
@@ -81,9 +83,8 @@ class OfficialWeights:
     """Initialise a segmentor or one component from published weights: `init_cfg=dict(type='OfficialWeights', ...)`.
 
     Args:
-        source: a key of `ADAPTERS`: 'rs2sam2', 'beit3', 'sam2', 'evf-sam2', 'clip' or 'siglip'.
-        checkpoint: the published file or folder, or what `tools/model_converters/convert.py` made of it; a name that
-            `rs2sam2 models` lists, or `hf:user/repo[@revision][/folder]`, which is fetched.
+        source: a key of `ADAPTERS`, such as 'rs2sam2', 'sam2' or 'swin' (docs/weights.md lists them).
+        checkpoint: the published file or folder, or what `tools/model_converters/convert.py` made of it.
 
     Raises:
         ConfigError: the source is unknown.
@@ -91,12 +92,15 @@ class OfficialWeights:
 
     def __init__(self, source: str, checkpoint: str) -> None:
         self.adapter = find_adapter(source)
-        self.checkpoint = checkpoint
+        self.checkpoint = Path(checkpoint)
 
     def __call__(self, module: nn.Module) -> None:
         """Fill the module; raises `CheckpointError` where the file is missing or does not fit it."""
-        what = f'{self.adapter.title} weights, published at {self.adapter.published}'
-        file = open_state_dict(locate(self.checkpoint, what).weights)
+        if not self.checkpoint.exists():
+            raise CheckpointError(
+                f'{self.checkpoint} is missing: {self.adapter.title} weights, published at {self.adapter.published}'
+            )
+        file = open_state_dict(self.checkpoint)
         meta: Any = file.content.get('meta')
         is_converted = isinstance(meta, dict) and meta.get('source') == self.adapter.source
         load_into(module, self.adapter.converted() if is_converted else self.adapter, file)

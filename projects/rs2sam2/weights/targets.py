@@ -8,6 +8,8 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from rs2sam2.errors import CheckpointError
+from rs2sam2.models.lavt.swin import ARCHITECTURES as SWIN_ARCHITECTURES
+from rs2sam2.models.rmsin.cross_scale import STRIDE
 from rs2sam2.models.rs2sam2.beit3 import ARCHITECTURES as UNION_ARCHITECTURES
 from rs2sam2.models.rs2sam2.hiera import ARCHITECTURES as BACKBONE_ARCHITECTURES
 from rs2sam2.weights.adapters.adapter import POSITION_PREFIX, Adapter
@@ -18,6 +20,10 @@ POSITIONS = 'union_encoder.positions.vision.weight'
 PATCHES = 'union_encoder.vision_embed.proj.weight'
 STEM = 'backbone.trunk.patch_embed.proj.weight'
 BLOCKS = 'backbone.trunk.blocks.'
+SWIN_STEM = 'backbone.patch_embed.projection.weight'
+SWIN_BLOCKS = 'backbone.stages.2.blocks.'
+SWIN_TABLE = f'{SWIN_BLOCKS}0.attn.w_msa.relative_position_bias_table'
+GATHER = 'neck.blocks.0.0.module.attention.gather.weight'
 
 
 def module_specs(module: nn.Module, prefix: str = '') -> dict[str, TensorSpec]:
@@ -51,7 +57,7 @@ def loaded_specs(adapter: Adapter, module: nn.Module) -> tuple[dict[str, TensorS
 
 
 def fit_architecture(model: dict, adapter: Adapter, source: StateDictFile, official: bool) -> None:
-    """Set the architectures in a model config to those of a file, as its widths and depths show.
+    """Set architectures and sizes of views in a model config to those of a file, as its widths and depths show.
 
     Args:
         model: model config, changed in place.
@@ -69,8 +75,12 @@ def fit_architecture(model: dict, adapter: Adapter, source: StateDictFile, offic
         cells = shapes[POSITIONS][0] - POSITION_PREFIX
         if cells > 0 and isqrt(cells) ** 2 == cells:
             model['union_encoder']['image_size'] = isqrt(cells) * shapes[PATCHES][-1]
-    if (arch := _backbone_arch(shapes)) is not None:
+    if (arch := _backbone_arch(shapes) or _swin_arch(shapes)) is not None:
         model['backbone']['arch'] = arch
+    if SWIN_TABLE in shapes:
+        model['backbone']['window_size'] = (isqrt(shapes[SWIN_TABLE][0]) + 1) // 2
+    if GATHER in shapes:
+        model['image_size'] = STRIDE * isqrt(shapes[GATHER][0])
 
 
 def _union_arch(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -80,7 +90,22 @@ def _union_arch(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
 
 def _backbone_arch(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     width = shapes.get(STEM, (0,))[0]
-    depth = 1 + max((int(name.split('.')[3]) for name in shapes if name and name.startswith(BLOCKS)), default=0)
     # Tiny and small share their width.
     fitting = {arch: sum(n['stages']) for arch, n in BACKBONE_ARCHITECTURES.items() if n['embed_dim'] == width}
+    return _nearest(fitting, _depth(shapes, BLOCKS))
+
+
+def _swin_arch(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    width = shapes.get(SWIN_STEM, (0,))[0]
+    fitting = {arch: n['depths'][2] for arch, n in SWIN_ARCHITECTURES.items() if n['embed_dims'] == width}
+    return _nearest(fitting, _depth(shapes, SWIN_BLOCKS))
+
+
+def _depth(shapes: Mapping[str, tuple[int, ...]], blocks: str) -> int:
+    """One more than the highest number after a prefix that ends in a dot."""
+    numbers = (name[len(blocks) :].split('.')[0] for name in shapes if name and name.startswith(blocks))
+    return 1 + max(map(int, numbers), default=0)
+
+
+def _nearest(fitting: Mapping[str, int], depth: int) -> str | None:
     return min(fitting, key=lambda arch: abs(fitting[arch] - depth), default=None)

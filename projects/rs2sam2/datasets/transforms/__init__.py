@@ -5,7 +5,7 @@ from rs2sam2.datasets.transforms.formatting import PackRefSegInputs
 from rs2sam2.datasets.transforms.loading import LoadReferringMask, LoadRGBImage
 from rs2sam2.datasets.transforms.tokenize import TokenizeExpression
 from rs2sam2.datasets.transforms.turning import RandomTurn, Turn
-from rs2sam2.datasets.transforms.two_views import ResizeTwoViews
+from rs2sam2.datasets.transforms.views import ResizeTwoViews, ResizeView
 
 __all__ = [
     'LoadRGBImage',
@@ -14,6 +14,7 @@ __all__ = [
     'RandomBlackBoxes',
     'RandomTurn',
     'ResizeTwoViews',
+    'ResizeView',
     'TokenizeExpression',
     'Turn',
 ]

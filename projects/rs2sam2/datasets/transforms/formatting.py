@@ -33,7 +33,7 @@ class PackRefSegInputs(BaseTransform):
             sample.gt_sem_seg = PixelData(data=torch.from_numpy(results['gt_seg_map'])[None])
         inputs = ReferringSample(
             image=_channels_first(results['img']),
-            union_image=_channels_first(results['union_img']),
+            union_image=_channels_first(results['union_img']) if 'union_img' in results else None,
             token_ids=torch.from_numpy(results['token_ids']),
         )
         return dict(inputs=inputs, data_samples=sample)

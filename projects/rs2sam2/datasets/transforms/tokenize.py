@@ -12,23 +12,26 @@ from rs2sam2.errors import ConfigError, TokenizerError
 class TokenizeExpression(BaseTransform):
     """Tokenize `expression`.
 
-    Adds `token_ids` (L,) int64, from `<s>` to `</s>`.
+    Adds `token_ids` (L,) int64, with the tokenizer's first and last token around.
 
     Args:
         tokenizer: A tokenizer (text to ids), or its config, such as `dict(type='RefSegTokenizer', path=...)`.
-        max_length: Longest sequence, `<s>` and `</s>` included; what is longer loses its end, not its `</s>`. None cuts
-            nothing.
+        max_length: Longest sequence, first and last token included; what is longer loses its end. None cuts nothing.
+        keep_last: Whether a sequence that is cut keeps its last token (`</s>`); LAVT and RMSIN cut it off ([SEP]).
 
     Raises:
         ConfigError: `max_length` leaves no room for a word.
         TokenizerError: The tokenizer file or the expression cannot be used.
     """
 
-    def __init__(self, tokenizer: dict | Callable[[str], list[int]], max_length: int | None = None) -> None:
+    def __init__(
+        self, tokenizer: dict | Callable[[str], list[int]], max_length: int | None = None, keep_last: bool = True
+    ) -> None:
         if max_length is not None and max_length < 3:
             raise ConfigError(f'TokenizeExpression: max_length={max_length} leaves no room for a word')
         self.tokenizer = TRANSFORMS.build(tokenizer) if isinstance(tokenizer, dict) else tokenizer
         self.max_length = max_length
+        self.keep_last = keep_last
 
     def transform(self, results: dict) -> dict:
         """Tokenize; see the class."""
@@ -37,9 +40,12 @@ class TokenizeExpression(BaseTransform):
         except TokenizerError as error:
             raise TokenizerError(f'sample {results.get("sample_id")}: {error}') from error
         if self.max_length is not None and len(ids) > self.max_length:
-            ids = [*ids[: self.max_length - 1], ids[-1]]
+            ids = [*ids[: self.max_length - 1], ids[-1]] if self.keep_last else ids[: self.max_length]
         results['token_ids'] = np.array(ids, dtype=np.int64)
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(tokenizer={self.tokenizer!r}, max_length={self.max_length})'
+        return (
+            f'{type(self).__name__}(tokenizer={self.tokenizer!r}, max_length={self.max_length}, '
+            f'keep_last={self.keep_last})'
+        )

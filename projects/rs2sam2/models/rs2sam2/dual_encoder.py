@@ -3,9 +3,7 @@
 CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), SigLIP 2 with a fixed resolution (arXiv 2502.14786).
 """
 
-import json
 from inspect import signature
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from rs2sam2.errors import ConfigError
+from rs2sam2.models.common.hf_config import one_line, read_hf_config
 from rs2sam2.models.common.lora import add_lora
 from rs2sam2.structures import UnionFeatures
 
@@ -189,14 +188,14 @@ def _towers_config(towers: str | dict):  # transformers' config, a class that is
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
-    values = _read_config(Path(towers)) if isinstance(towers, str) else dict(towers)
+    values = read_hf_config(towers) if isinstance(towers, str) else dict(towers)
     name = towers if isinstance(towers, str) else 'towers'
     if values.get('model_type') not in MODEL_TYPES:
         raise ConfigError(f'{name}: model_type is {values.get("model_type")!r}, not one of {", ".join(MODEL_TYPES)}')
     try:
         config = AutoConfig.for_model(**values)
     except (StrictDataclassError, TypeError, ValueError) as error:
-        raise ConfigError(f'{name} is no usable config of {values["model_type"]}: {_one_line(error)}') from error
+        raise ConfigError(f'{name} is no usable config of {values["model_type"]}: {one_line(error)}') from error
     vision = config.vision_config
     if not (isinstance(vision.image_size, int) and isinstance(vision.patch_size, int)):
         raise ConfigError(f'{name}: image_size and patch_size of vision_config must be numbers, for a square view')
@@ -213,22 +212,6 @@ def _towers_config(towers: str | dict):  # transformers' config, a class that is
     return config
 
 
-def _read_config(folder: Path) -> dict:
-    file = folder / 'config.json'
-    if not file.is_file():
-        raise ConfigError(
-            f'{folder} is no local folder with a config.json: nothing is downloaded, fetch config.json, '
-            'model.safetensors and the tokenizer of the model into a folder and name it'
-        )
-    try:
-        values = json.loads(file.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ConfigError(f'{file} is no JSON ({error}): fetch it anew') from error
-    if not isinstance(values, dict):
-        raise ConfigError(f'{file} is no config of a model: fetch it anew')
-    return values
-
-
 def _build_towers(config, towers: str | dict) -> dict[str, nn.Module]:
     """Both towers with random weights in fp32, whatever precision the config was saved with."""
     from transformers import AutoModel
@@ -236,9 +219,5 @@ def _build_towers(config, towers: str | dict) -> dict[str, nn.Module]:
     try:
         model = AutoModel.from_config(config, dtype=torch.float32)
     except ValueError as error:
-        raise ConfigError(f'{towers} is no usable config of {config.model_type}: {_one_line(error)}') from error
+        raise ConfigError(f'{towers} is no usable config of {config.model_type}: {one_line(error)}') from error
     return dict(vision=model.vision_model, text=model.text_model)
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split())

@@ -1,6 +1,6 @@
 """Published weights: names there and ours, one adapter a source."""
 
-from rs2sam2.weights.adapters import beit3, dual_encoder, evf_sam2, rs2sam2, sam2
+from rs2sam2.weights.adapters import beit3, bert, dual_encoder, evf_sam2, lavt, rmsin, rs2sam2, sam2, swin
 from rs2sam2.weights.adapters.adapter import Adapter, Conversion, detect, to_official, to_ours
 
 ADAPTERS: dict[str, Adapter] = {
@@ -12,6 +12,12 @@ ADAPTERS: dict[str, Adapter] = {
         evf_sam2.ADAPTER,
         dual_encoder.CLIP,
         dual_encoder.SIGLIP,
+        swin.ADAPTER,
+        bert.ADAPTER,
+        # RMSIN has every name of LAVT: of a file that both know, the first is told.
+        lavt.LAVT_ONE,
+        lavt.LAVT,
+        rmsin.ADAPTER,
     )
 }
 

@@ -34,6 +34,8 @@ class Adapter:
         whole: whether the source fills a whole segmentor, so that no part of it may stay as it was.
         dropped: official names that the model has no use for, as (template, reason).
         new: names of ours that the source lacks, as (template, reason); they keep their initial value.
+        computed: names of ours whose numbers follow from the model's shape or are never read, as (template, reason):
+            converted where a file has them, never loaded into a model, not missed.
         prefixes: what training wrappers put before the names.
         wrapper: key over the weights in the source's pickles.
         resized: names of ours that are resized when the resolution differs.
@@ -47,6 +49,7 @@ class Adapter:
     whole: bool = False
     dropped: tuple[tuple[str, str], ...] = ()
     new: tuple[tuple[str, str], ...] = ()
+    computed: tuple[tuple[str, str], ...] = ()
     prefixes: tuple[str, ...] = ()
     wrapper: str | None = None
     resized: tuple[str, ...] = ()
@@ -59,6 +62,10 @@ class Adapter:
     @cached_property
     def _reasons_new(self) -> NameTable:
         return NameTable(self.new)
+
+    @cached_property
+    def _reasons_computed(self) -> NameTable:
+        return NameTable(self.computed)
 
     def strip(self, name: str) -> str:
         """The official name without the prefixes of training wrappers."""
@@ -73,6 +80,10 @@ class Adapter:
     def why_new(self, name: str) -> str | None:
         """Reason why the source lacks a name of ours; None where it has it."""
         return LORA_REASON if LORA in name else self._reasons_new.to_ours(name)
+
+    def why_computed(self, name: str) -> str | None:
+        """Reason why a name of ours is never loaded; None where it is."""
+        return self._reasons_computed.to_ours(name)
 
     def knows(self, name: str) -> bool:
         """Whether an official name is mapped or dropped."""
@@ -182,7 +193,7 @@ def to_ours(
             dropped[name] = reason
         else:
             unknown.append(name)
-    new = {name: adapter.why_new(name) for name in target if name not in mapped}
+    new = {name: adapter.why_new(name) or adapter.why_computed(name) for name in target if name not in mapped}
     missing = [adapter.table.to_official(name) or name for name, reason in new.items() if reason is None]
     _refuse(f'{source.path} does not fit this model as {adapter.title} weights', unknown, missing, wrong)
     held = {name: target[name].dtype for name in mapped}
@@ -215,7 +226,11 @@ def to_official(
             dropped[name] = f'{adapter.title} has no such part'
         else:
             unknown.append(name)
-    missing = [name for name in target if name not in source.specs and adapter.why_new(name) is None]
+    missing = [
+        name
+        for name in target
+        if name not in source.specs and adapter.why_new(name) is None and adapter.why_computed(name) is None
+    ]
     _refuse(f'{source.path} does not fit this model as {OWN.title} weights', unknown, missing, wrong)
     held = {official: target[name].dtype for official, name in mapped.items()}
     return Conversion(adapter, source, mapped, dropped, new, {}, held, dtype)

@@ -1,4 +1,4 @@
-"""What every loss of the segmentor reads."""
+"""What every loss of a segmentor reads."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class LossInputs(NamedTuple):
-    """A prediction beside its ground truth.
+    """A prediction beside its ground truth; what a model has no part for is None.
 
     Attributes:
         mask_logits: log-odds of foreground at the view's size, (B, 1, S, S).
@@ -14,12 +14,12 @@ class LossInputs(NamedTuple):
         text: first token of the first text state, (B, C).
         iou: predicted IoU, (B,).
         presence_logits: logit of the object being there, (B,).
-        pseudo_mask: the generator's mask, (B, 1, h, w) probabilities; None without a generator.
+        pseudo_mask: the generator's mask, (B, 1, h, w) probabilities.
     """
 
     mask_logits: Tensor
     target: Tensor
-    text: Tensor
-    iou: Tensor
-    presence_logits: Tensor
-    pseudo_mask: Tensor | None
+    text: Tensor | None = None
+    iou: Tensor | None = None
+    presence_logits: Tensor | None = None
+    pseudo_mask: Tensor | None = None

@@ -14,12 +14,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class RefSegDataPreProcessor(BaseDataPreprocessor):
-    """Move to the device, scale to [0, 1], normalise both views, pad the token ids, stack.
+    """Move to the device, scale to [0, 1], normalise the views, pad the token ids, stack.
 
     Args:
-        mean: RGB mean of SAM2's view, of values in [0, 1].
-        std: RGB standard deviation of SAM2's view.
-        union_mean: the same for the union encoder's view.
+        mean: RGB mean of the view that is segmented, of values in [0, 1].
+        std: RGB standard deviation of it.
+        union_mean: the same for the union encoder's view, where there is one.
         union_std: the same for the union encoder's view.
         pad_id: token id that fills shorter expressions.
         vocab_size: rows of the model's token table.
@@ -60,12 +60,13 @@ class RefSegDataPreProcessor(BaseDataPreprocessor):
         """
         inputs: ReferringSample = data['inputs']
         token_ids, text_mask = self.pad(inputs.token_ids, data.get('data_samples'))
+        one_view = inputs.union_image[0] is None
         image, union_image, token_ids, text_mask = self.cast_data(
-            (torch.stack(inputs.image), torch.stack(inputs.union_image), token_ids, text_mask)
+            (torch.stack(inputs.image), None if one_view else torch.stack(inputs.union_image), token_ids, text_mask)
         )
         batch = ReferringBatch(
             image=(image.float() / 255 - self.mean) / self.std,
-            union_image=(union_image.float() / 255 - self.union_mean) / self.union_std,
+            union_image=None if one_view else (union_image.float() / 255 - self.union_mean) / self.union_std,
             token_ids=token_ids,
             text_mask=text_mask,
         )

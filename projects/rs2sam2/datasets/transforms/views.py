@@ -1,0 +1,63 @@
+"""Makes the views of an image: the one that is segmented, and a second one for a union encoder."""
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from PIL import Image
+
+
+class ResizeView(BaseTransform):
+    """Resize the original image to a square view, aspect ratio not kept.
+
+    PIL's bilinear filter on uint8, which widens with the scale (antialiasing): what torchvision's `Resize` does to a
+    PIL image, as in the released preprocessing. The mask is resized from its own size by PIL's NEAREST, as in the
+    published metric.
+
+    Changes `img` to (size, size, 3), and `gt_seg_map` to (size, size) where there is one.
+
+    Args:
+        size: Side of the view.
+        resize_mask: False leaves the mask at its own size, for testing.
+    """
+
+    def __init__(self, size: int, resize_mask: bool = True) -> None:
+        self.size = size
+        self.resize_mask = resize_mask
+
+    def transform(self, results: dict) -> dict:
+        """Make the view; see the class."""
+        results['img'] = _resized(Image.fromarray(results['img']), self.size, Image.Resampling.BILINEAR)
+        if self.resize_mask and 'gt_seg_map' in results:
+            mask = Image.fromarray(results['gt_seg_map'])
+            results['gt_seg_map'] = _resized(mask, self.size, Image.Resampling.NEAREST)
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(size={self.size}, resize_mask={self.resize_mask})'
+
+
+class ResizeTwoViews(ResizeView):
+    """`ResizeView` to SAM2's view, and once more from the original to the union encoder's.
+
+    Adds `union_img` (union_size, union_size, 3) to what `ResizeView` does.
+
+    Args:
+        size: Side of SAM2's view.
+        union_size: Side of the union encoder's view.
+        resize_mask: False leaves the mask at its own size, for testing.
+    """
+
+    def __init__(self, size: int = 1024, union_size: int = 224, resize_mask: bool = True) -> None:
+        super().__init__(size, resize_mask)
+        self.union_size = union_size
+
+    def transform(self, results: dict) -> dict:
+        """Make the views; see the class."""
+        results['union_img'] = _resized(Image.fromarray(results['img']), self.union_size, Image.Resampling.BILINEAR)
+        return super().transform(results)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(size={self.size}, union_size={self.union_size}, resize_mask={self.resize_mask})'
+
+
+def _resized(image: Image.Image, size: int, resample: Image.Resampling) -> np.ndarray:
+    return np.array(image.resize((size, size), resample))
