@@ -1,6 +1,7 @@
 """Packaging: the import name `rs2sam2` lives in `projects/rs2sam2`; configs and tools travel in `rs2sam2/.mim`."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+VERSION = re.search(r"__version__ = '(.*)'", (ROOT / 'projects/rs2sam2/__init__.py').read_text())[1]
 PACKAGES = ['rs2sam2', *(f'rs2sam2.{name}' for name in find_packages(ROOT / 'projects/rs2sam2'))]
 
 
@@ -48,16 +50,17 @@ def mim_layout() -> dict[str, Path]:
 
 setup(
     name='rs2sam2',
-    version='0.1.0',
+    version=VERSION,
     description='Referring remote-sensing image segmentation with RS2-SAM2, as an mmsegmentation extension',
     long_description=(ROOT / 'README.md').read_text(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10',
-    package_dir={'rs2sam2': 'projects/rs2sam2'},
+    package_dir={'': 'projects'},
     packages=PACKAGES,
+    py_modules=['rs2sam2_command'],
     cmdclass=dict(build_py=BuildWithMim),
     install_requires=requirements('runtime'),
     extras_require={name: requirements(name) for name in ('demo', 'geo', 'lora', 'tests')},
-    entry_points={'console_scripts': ['rs2sam2 = rs2sam2.cli.main:main']},
+    entry_points={'console_scripts': ['rs2sam2 = rs2sam2_command:main']},
 )

@@ -5,3 +5,5 @@ _base_ = [
     '_base_/datasets/rrsisd.py',
     '_base_/schedules/adamw_bf16.py',
 ]
+# Of the released weights (arXiv 2406.20076); a checkpoint of one's own says itself what it learned from.
+trained_on = 'RefCOCO and other referring data sets: photographs from the ground, none from above'

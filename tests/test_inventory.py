@@ -25,7 +25,8 @@ REGISTERED = {
     'MODELS': 'AdaptiveRotatedConv2d BEiT3UnionEncoder BertTextEncoder BidirectionalHierarchicalFusion '
     'CrossScaleInteraction DualUnionEncoder IoUScoreLoss LAVT LAVTHead LanguageAwareSwin MaskPromptGenerator '
     'PixelWordFusion PresenceLoss PseudoMaskLoss RMSIN RS2SAM2 RefSegDataPreProcessor ReferringCrossEntropyLoss '
-    'ReferringDiceLoss SAM2Head SAM2Hiera TextGate TextGuidedBoundaryLoss VariousReceptiveBranch',
+    'ReferringDiceLoss SAM2Head SAM2Hiera TextGate TextGuidedBoundaryLoss TurnAveraging '
+    'VariousReceptiveBranch',
     'MODEL_WRAPPERS': 'FullyShardedModel',
     'OPTIM_WRAPPER_CONSTRUCTORS': 'RefSegOptimWrapperConstructor',
     'PARAM_SCHEDULERS': 'PolynomialLR',
@@ -59,16 +60,20 @@ TO_RUN = [
     'rs2sam2_finetune_jsonl',
     'rs2sam2_refsegrs',
     'rs2sam2_refsegrs_1gpu',
+    'rs2sam2_refsegrs_plus',
     'rs2sam2_refsegrs_released',
     'rs2sam2_rrsisd',
     'rs2sam2_rrsisd_1gpu',
     'rs2sam2_rrsisd_1gpu_checkpointed',
     'rs2sam2_rrsisd_1gpu_lora',
+    'rs2sam2_rrsisd_plus',
     'rs2sam2_rrsisd_released',
     'rs2sam2_rrsisd_sharded',
     'rs2sam2_siglip_rrsisd',
     'rs2sam2_tiny_demo',
+    'rs2sam2_tiny_demo_plus',
     'rs2sam2_tiny_nwpu_vhr10',
+    'rs2sam2_tiny_nwpu_vhr10_plus',
     *(f'ablations/{folder}/{row}' for folder in ('demo', 'refsegrs') for row in ABLATIONS),
     'ablations/demo/full',
 ]

@@ -83,7 +83,14 @@ def test_a_wheel_brings_configs_and_tools(tmp_path):
     subprocess.run([*pip, 'wheel', *offline, '-w', tmp_path, source], check=True)
     (wheel,) = tmp_path.glob('rs2sam2-*.whl')
     names = set(zipfile.ZipFile(wheel).namelist())
-    for path in (*CONFIGS, 'configs/metafile.yml', 'tools/train.py', 'tools/dist_train.sh', 'model-index.yml'):
+    for path in (
+        *CONFIGS,
+        'configs/metafile.yml',
+        'configs/starting_weights.yml',
+        'tools/train.py',
+        'tools/dist_train.sh',
+        'model-index.yml',
+    ):
         assert f'rs2sam2/.mim/{path}' in names
     target = tmp_path / 'target'
     subprocess.run([*pip, 'install', *offline, '--target', target, wheel], check=True)

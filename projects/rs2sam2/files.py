@@ -8,6 +8,9 @@ from typing import IO, Any
 
 from rs2sam2.errors import ConfigError, DataError, RefSegError
 
+MAX_BYTES = 'RS2SAM2_MAX_BYTES'
+"""Environment variable: larger files of annotations are refused before they are read."""
+
 
 def require_regular(
     path: str | os.PathLike, remedy: str = 'check the path', error: Callable[[str], RefSegError] = DataError
@@ -41,6 +44,51 @@ def open_regular(
     """`open` for reading, of regular files only; see `require_regular`."""
     require_regular(path, remedy, error)
     return open(path, mode, **options)
+
+
+def read_regular(path: str | os.PathLike, remedy: str = 'check the path') -> bytes:
+    """The content of a regular file that is read whole, of at most `max_bytes`.
+
+    Raises:
+        DataError: It is missing, too large or cannot be read.
+    """
+    limit = max_bytes()
+    try:
+        with open_regular(path, 'rb', remedy) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise DataError(
+                    f'{path} has {size:,} bytes, more than {limit:,} are not read at once: {remedy}; to allow more, '
+                    f'set the environment variable {MAX_BYTES}'
+                )
+            return file.read()
+    except OSError as error:
+        raise DataError(f'cannot read {path}: {error.strerror}; {remedy}') from error
+    except MemoryError as error:
+        raise DataError(f'{path} is too large for the memory of this machine; {remedy}') from error
+
+
+def max_bytes() -> int:
+    """Most bytes that are read at once from a file of annotations.
+
+    Raises:
+        ConfigError: The environment variable is no whole number above 0.
+    """
+    return limit_of(MAX_BYTES, 2**31)
+
+
+def limit_of(variable: str, default: int) -> int:
+    """A limit that an environment variable may change.
+
+    Raises:
+        ConfigError: The variable is no whole number above 0.
+    """
+    given = os.environ.get(variable)
+    if given is None:
+        return default
+    if not (given.isascii() and given.isdigit() and len(given) < 16 and int(given)):
+        raise ConfigError(f'{variable}={given}: give a whole number above 0')
+    return int(given)
 
 
 def place_of(path: str | os.PathLike) -> Path:

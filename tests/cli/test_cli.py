@@ -15,6 +15,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from typer.testing import CliRunner
 
+from helpers.command import MODULE, flags, rows_of, start, tree
+from helpers.command import run_segment as run
 from helpers.work_dirs import make_image, make_work_dir
 from rs2sam2 import RS2SAM2Inferencer
 from rs2sam2.cli.main import app
@@ -36,26 +38,6 @@ def images(tmp_path_factory) -> Path:
     for seed in range(3):
         make_image(folder / f'{seed}.png', seed=seed)
     return folder
-
-
-def run(*args):
-    """Exit code and output, told errors included."""
-    result = CliRunner().invoke(app, ['segment', *map(str, args)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.output
-
-
-def rows_of(out: Path) -> list[dict]:
-    return [json.loads(line) for line in (out / 'results.jsonl').read_text().splitlines()]
-
-
-def tree(out: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob('*')) if path.is_file()}
-
-
-def flags(*expressions):
-    return [word for text in expressions for word in ('-e', text)]
 
 
 def test_turned_copies(work_dir, images, tmp_path):
@@ -331,10 +313,10 @@ def test_unwritable_output_folder(work_dir, images, tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 64 KiB."""
+    """A file system of 96 KiB."""
     mount = tmp_path / 'disk'
     mount.mkdir()
-    made = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', mount], capture_output=True, text=True)
+    made = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=96k', 'tmpfs', mount], capture_output=True, text=True)
     if made.returncode:
         pytest.skip(f'no small file system can be mounted here: {made.stderr.strip()}')
     yield mount
@@ -344,7 +326,7 @@ def small_disk(tmp_path):
 def test_full_disk_stops_in_one_line_and_goes_on_when_there_is_room(work_dir, images, small_disk):
     out = small_disk / 'out'
     ballast = small_disk / 'ballast'
-    ballast.write_bytes(bytes(36 * 1024))
+    ballast.write_bytes(bytes(68 * 1024))
     args = (images, *flags(*EXPRESSIONS), '-m', work_dir, '-o', out)
     code, output = run(*args)
     assert code == 2
@@ -365,19 +347,12 @@ def test_help_names_the_commands_and_the_exit_codes():
         assert word in result.output
 
 
-def start(command: list, **kwargs) -> subprocess.Popen:
-    environment = os.environ | {'OMP_NUM_THREADS': '1'}
-    return subprocess.Popen(
-        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    )
-
-
 @pytest.mark.slow
 def test_processes_share_the_pairs(work_dir, images, whole, tmp_path):
     out = tmp_path / 'out'
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', 2]
     command = [*torchrun, '-m', 'rs2sam2.cli.main', 'segment', images, *flags(*EXPRESSIONS), '-m', work_dir, '-o', out]
-    process = start(command)
+    process = start(*command)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert '6 segmented (' in output
@@ -389,9 +364,9 @@ def test_killed_by_a_signal_and_started_again(work_dir, tmp_path):
     folder = tmp_path / 'images'
     for seed in range(60):
         make_image(folder / f'{seed:02}.png', (300, 300), seed=seed)
-    command = [sys.executable, '-m', 'rs2sam2.cli.main', 'segment', folder, '-e', 'ship', '-m', work_dir, '-o']
-    assert start([*command, tmp_path / 'whole']).wait(300) == 0
-    process = start([*command, tmp_path / 'killed'])
+    command = [*MODULE, 'segment', folder, '-e', 'ship', '-m', work_dir, '-o']
+    assert start(*command, tmp_path / 'whole').wait(300) == 0
+    process = start(*command, tmp_path / 'killed')
     results = tmp_path / 'killed/results.jsonl'
     while not (results.exists() and results.read_bytes().count(b'\n') >= 7):
         assert process.poll() is None
@@ -400,7 +375,7 @@ def test_killed_by_a_signal_and_started_again(work_dir, tmp_path):
     process.wait()
     done = results.read_bytes().count(b'\n')
     assert done < 60
-    process = start([*command, tmp_path / 'killed'])
+    process = start(*command, tmp_path / 'killed')
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert f'{60 - done} segmented' in output

@@ -216,7 +216,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(coco, change, message):
 def test_bad_arguments(coco):
     for kwargs, message in (
         (dict(names={'boat': 'boat'}), "no category 'boat'"),
-        (dict(shares=dict(train=0)), 'give non-negative numbers'),
+        (dict(shares=dict(train=0)), 'give finite numbers'),
         (dict(no_target_share=0.5), '0 <= share < 0.5'),
         (dict(min_area=10**6), 'not one object could be described'),
     ):

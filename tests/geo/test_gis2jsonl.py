@@ -237,3 +237,139 @@ def test_a_real_raster_with_no_data(shared, tmp_path):
     top, left = (int(part) for part in sample['img_path'].split('/')[-1][:-4].split('_')[-2:])
     rows, columns = np.nonzero(sample['gt_seg_map'])
     assert (rows.min() + top, columns.min() + left) == (100, 100)
+
+
+def ground_of(root, split):
+    """Footprints of a split's tiles, less a pixel."""
+    path = root / 'out' / f'{split}.jsonl'
+    found = {}
+    for line in map(json.loads, path.read_text().splitlines()) if path.is_file() else ():
+        with rasterio.open(root / 'out' / line['image']) as tile:
+            found[line['image']] = shapely.box(*tile.bounds).buffer(-abs(tile.transform.a))
+    return list(found.values())
+
+
+@pytest.mark.parametrize('seed', range(4))
+@pytest.mark.parametrize(('shift', 'pixel'), [((0, 0), 0.5), ((25, 0), 0.5), ((33, 17), 0.4)])
+def test_ground_of_two_rasters_is_in_one_split(tmp_path, seed, shift, pixel):
+    """Two dates, one of them moved or of another resolution: the same ground never trains and tests."""
+    first = raster(tmp_path / 'first.tif', (200, 300))
+    x, y = TRANSFORM * shift
+    second = raster(tmp_path / 'second.tif', (260, 390), transform=Affine(pixel, 0, x, 0, -pixel, y))
+    shapes = [box(x, y, x + 8, y + 8) for x in range(5, 300, 20) for y in range(5, 200, 20)]
+    file = vector(tmp_path / 'f.gpkg', shapes, [f'roof {n}' for n in range(len(shapes))])
+    report = make_tiles([first, second], file, 'text', tmp_path / 'out', tile=64, seed=seed)
+    grounds = {split: ground_of(tmp_path, split) for split in ('train', 'val', 'test')}
+    assert all(grounds.values())
+    for one, other in (('train', 'val'), ('train', 'test'), ('val', 'test')):
+        assert not any(a.intersects(b) for a in grounds[one] for b in grounds[other])
+    images = {path.name for path in (tmp_path / 'out/images').iterdir()}
+    assert len(images) == report.tiles.total() == sum(map(len, grounds.values()))
+    assert report.left_out
+    assert report.features.total() == len(shapes)
+    assert {name[:5] for name in images} == {'first', 'secon'}
+
+
+def test_two_dates_on_one_grid_are_split_alike(tmp_path):
+    dates = [raster(tmp_path / f'{year}.tif') for year in (2019, 2024)]
+    shapes = [box(x, y, x + 10, y + 10) for x in range(5, 300, 50) for y in range(5, 200, 50)]
+    file = vector(tmp_path / 'f.gpkg', shapes, [f'roof {n}' for n in range(24)])
+    report = make_tiles(dates, file, 'text', tmp_path / 'out', tile=64)
+    assert report.left_out == 0
+    assert report.tiles == dict(train=28, val=4, test=8)
+    for split in ('train', 'val', 'test'):
+        lines = [json.loads(line) for line in (tmp_path / f'out/{split}.jsonl').read_text().splitlines()]
+        tiles = [{one['image'].split('_', 1)[1] for one in lines if year in one['image']} for year in ('2019', '2024')]
+        assert tiles[0] == tiles[1]
+
+
+def test_few_tiles_fill_all_splits_or_say_so(tmp_path):
+    for count, expected in ((1, dict(train=1)), (2, dict(train=1, val=1)), (3, dict(train=1, val=1, test=1))):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        shapes = [box(100 * n + 5, 5, 100 * n + 20, 20) for n in range(count)]
+        report = make(folder, shapes, [f'roof {n}' for n in range(count)], splits=None, tile=100)
+        assert {split: number for split, number in report.tiles.items() if number} == expected
+        empty = [split for split in ('train', 'val', 'test') if split not in expected]
+        assert [note.split()[0] for note in report.notes if 'too few' in note] == empty
+        assert all((folder / f'out/{split}.jsonl').is_file() == (split in expected) for split in ('train', 'val'))
+
+
+def test_missing_values_and_whole_numbers_of_a_column(tmp_path):
+    source = raster(tmp_path / 'scene.tif')
+    shapes = [box(20 * n, 5, 20 * n + 10, 15) for n in range(5)]
+    geometry = shapely.to_wkb(np.array(shapes, object))
+    columns = {
+        'number': (np.array([3, 0, 12, 7, 2**40]), [3, None, 12, 7, 2**40]),
+        'share': (np.array([2.5, np.nan, 3.0, 1e-3, 4.0]), [2.5, None, 3, 0.001, 4]),
+        'text': (np.array(['a roof', None, ' ', 'a\n two-line\troof', 'nan'], object), None),
+    }
+    fields = [values for values, _ in columns.values()]
+    mask = [np.array([False, True, False, False, False]), None, None]
+    pyogrio.raw.write(
+        str(tmp_path / 'f.gpkg'), geometry, fields, list(columns), field_mask=mask, crs='EPSG:32617', layer='layer',
+        geometry_type='Polygon',
+    )  # fmt: skip
+    said = {}
+    for column in columns:
+        report = make_tiles(
+            [source], tmp_path / 'f.gpkg', column, tmp_path / column, shares=ALL_TRAIN, category_column='number'
+        )
+        lines = [json.loads(line) for line in (tmp_path / column / 'train.jsonl').read_text().splitlines()]
+        said[column] = [(line['expression'], line.get('category')) for line in lines]
+        assert report.features[NO_TEXT] == (2 if column == 'text' else 1)
+    assert said['number'] == [('3', '3'), ('12', '12'), ('7', '7'), ('1099511627776', '1099511627776')]
+    assert said['share'] == [('2.5', '3'), ('3', '12'), ('0.001', '7'), ('4', '1099511627776')]
+    assert said['text'] == [('a roof', '3'), ('a two-line roof', '7'), ('nan', '1099511627776')]
+
+
+@pytest.mark.parametrize('shares', [('nan', '1', '1'), ('-1', '1', '1'), ('0', '0', '0'), ('inf', '1', '1')])
+def test_shares_that_are_no_shares(tmp_path, monkeypatch, capsys, shares):
+    source = raster(tmp_path / 'scene.tif')
+    file = vector(tmp_path / 'f.gpkg', [box(10, 10, 60, 60)], ['the roof'])
+    args = ['gis2jsonl.py', source, '--vector', file, '--text', 'text', '--out', tmp_path / 'out', '--splits', *shares]
+    monkeypatch.setattr(sys, 'argv', [str(arg) for arg in args])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(ROOT / 'tools/dataset_converters/gis2jsonl.py'), run_name='__main__')
+    assert stopped.value.code == 2
+    assert 'give finite numbers, not below 0' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, small_disk):
+    source = tmp_path / 'source.tif'
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 400, 600), dtype=np.uint8)
+    with rasterio.open(
+        source,
+        'w',
+        driver='GTiff',
+        count=3,
+        height=400,
+        width=600,
+        dtype='uint8',
+        crs='EPSG:32617',
+        transform=TRANSFORM,
+    ) as file:
+        file.write(pixels)
+    drawn = vector(tmp_path / 'v.gpkg', [box(50, 50, 550, 350)], ['a field'])
+    outcomes = []
+    for kilobytes in range(60, 1_300, 90):
+        out = small_disk(kilobytes) / 'out'
+        message = ''
+        try:
+            make_tiles([source], drawn, 'text', out, tile=200, shares=ALL_TRAIN, min_share=0.01)
+        except DataError as error:
+            message = str(error)
+        outcomes.append(not message)
+        if message:
+            assert 'is the disk full?' in message or 'is full' in message
+            assert '\n' not in message
+            assert not list(out.parent.iterdir())
+            continue
+        for picture in (out / 'images').iterdir():
+            with rasterio.open(picture) as written:
+                _, top, left = picture.stem.rsplit('_', 2)
+                top, left = int(top), int(left)
+                np.testing.assert_array_equal(written.read(), pixels[:, top : top + 200, left : left + 200])
+    assert sorted(outcomes) == outcomes
+    assert set(outcomes) == {True, False}

@@ -108,6 +108,7 @@ def test_missing_weights_are_named_with_their_place(site, tmp_path, monkeypatch,
     config = starting_from('sam2', 'pretrained/sam2_hiera_large.pt', site, tmp_path)
     line = refusal('train.py', [config], monkeypatch, capfd)
     assert 'pretrained/sam2_hiera_large.pt is missing' in line
-    assert 'github.com/facebookresearch/sam2' in line
+    assert 'rs2sam2 download sam2_hiera_large' in line
+    assert 'huggingface.co/facebook/sam2-hiera-large/resolve/main/sam2_hiera_large.pt' in line
     line = refusal('test.py', [site / 'config.py', 'nowhere.pth'], monkeypatch, capfd)
     assert 'nowhere.pth does not exist' in line

@@ -4,11 +4,8 @@ python tools/dataset_converters/coco2rrsis.py INSTANCES.json IMAGES OUT [--no-ta
 """
 
 import argparse
-import json
 import os
-from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -17,6 +14,8 @@ from rs2sam2.datasets.coco_to_rrsisd import MIN_AREA, ConversionReport, convert_
 from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.errors import ConfigError
+from rs2sam2.json_text import read_json
+from rs2sam2.terminal import plain, plain_console
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,10 +51,7 @@ def read_names(path: str | None) -> dict[str, str]:
     """The names of `--names`."""
     if path is None:
         return {}
-    try:
-        names = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f'--names {path} cannot be read ({error}); give a JSON object') from error
+    names = read_json(path, 'give a JSON object to --names')
     if not isinstance(names, dict) or not all(isinstance(name, str) and name.strip() for name in names.values()):
         raise ConfigError(f'--names {path} is not a JSON object of texts; write {{"A220": "airliner"}}')
     return names
@@ -63,8 +59,8 @@ def read_names(path: str | None) -> dict[str, str]:
 
 def show(report: ConversionReport, out: str) -> None:
     """Print what was made and what was left out."""
-    console = Console()
-    table = Table(title=out, title_justify='left')
+    console = plain_console()
+    table = Table(title=plain(out), title_justify='left')
     table.add_column('')
     for column in (*SPLITS, 'all'):
         table.add_column(column, justify='right')
@@ -73,9 +69,11 @@ def show(report: ConversionReport, out: str) -> None:
         table.add_row(name.replace('_', '-'), *(f'{counts[split]:,}' for split in SPLITS), f'{counts.total():,}')
     console.print(table)
     for reason, count in report.left_out.most_common():
-        console.print(f'left out: {count:,} objects: {reason}', highlight=False)
+        console.print(f'left out: {count:,} objects: {reason}')
     if report.images_left_out:
-        console.print(f'left out: {report.images_left_out:,} images: no object in them is described', highlight=False)
+        console.print(f'left out: {report.images_left_out:,} images: no object in them is described')
+    for note in report.notes:
+        console.print(f'note: {note}', soft_wrap=True)
 
 
 def main() -> None:

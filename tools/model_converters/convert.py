@@ -20,6 +20,7 @@ from rs2sam2.terminal import plain, plain_console
 from rs2sam2.weights.adapters import ADAPTERS, Adapter, Conversion, to_official, to_ours
 from rs2sam2.weights.files import StateDictFile, TensorSpec, open_state_dict, save_state_dict
 from rs2sam2.weights.targets import config_specs, fit_architecture
+from rs2sam2.weights.zoo import locate
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 DEFAULT_CONFIGS = {
@@ -42,7 +43,9 @@ NAMES_SHOWN = 4
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('src', type=Path, help='a .safetensors, .pth, .pt or .bin file, or a folder with one or shards')
+    parser.add_argument(
+        'src', help='a .safetensors, .pth, .pt or .bin file, a folder with one or shards, or a published name'
+    )
     parser.add_argument('dst', type=Path, help='file to write, .pth or .safetensors')
     parser.add_argument('--source', required=True, choices=list(ADAPTERS), help='whose names the published side has')
     parser.add_argument('--to-official', action='store_true', help='from our names to the published ones')
@@ -94,7 +97,7 @@ def main() -> None:
     """Plan, check, convert, write, report."""
     args = parse_args()
     adapter = ADAPTERS[args.source]
-    source = open_state_dict(args.src)
+    source = open_state_dict(locate(args.src).weights)
     target = target_specs(adapter, source, args.config, official=not args.to_official)
     dtype = DTYPES[args.dtype] if args.dtype else None
     if args.to_official:
@@ -102,7 +105,7 @@ def main() -> None:
         save_state_dict(args.dst, dict(conversion.tensors()), {}, wrapper=adapter.wrapper)
     else:
         conversion = to_ours(adapter, source, target, dtype=dtype)
-        meta = dict(source=adapter.source, converted_from=args.src.name)
+        meta = dict(source=adapter.source, converted_from=Path(args.src).name)
         save_state_dict(args.dst, dict(conversion.tensors()), meta, wrapper='state_dict')
     plain_console(width=None if sys.stdout.isatty() else 160).print(report(conversion, args))
 

@@ -1,17 +1,23 @@
-"""The command `rs2sam2`: segment images and scenes by expressions, or try it on a page."""
+"""The command `rs2sam2`: segment images and scenes by expressions, or try it on a page.
 
+Words and options only: what works is imported where it is used, so that `--help` needs neither torch nor mmseg.
+"""
+
+import contextlib
+import math
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from typer.core import TyperCommand
 
-EXIT_SOME_FAILED = 1
+EXIT_SOME_FAILED, EXIT_STOPPED = 1, 130
 EXIT_CODES = (
     'Exit codes: 0 everything was segmented; 1 some pairs failed, each was told in one line and the others were done; '
-    '2 wrong usage, or nothing could be done.'
+    '2 wrong usage, or nothing could be done; 128 and more: stopped by a signal.'
 )
 
 app = typer.Typer(
@@ -22,6 +28,37 @@ app = typer.Typer(
     context_settings={'help_option_names': ['-h', '--help']},
     help='Segment what a referring expression means in remote-sensing images.',
 )
+
+
+class OnceCommand(TyperCommand):
+    """A command that refuses an option a second time, where only the last would count."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Look at the order in which options came, before they are parsed in earnest."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        once = [param for param in order if param.param_type_name == 'option' and not param.multiple]
+        for param in once:
+            if once.count(param) > 1 and not param.is_eager:
+                raise typer.BadParameter('it is given more than once; give it once', ctx, param)
+        return super().parse_args(ctx, args)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f'rs2sam2 {version("rs2sam2")}')
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option('--version', callback=_print_version, is_eager=True, help='Print the version and end.')
+    ] = False,
+) -> None:
+    pass
+
 
 Model = Annotated[Path, typer.Option('--model', '-m', help='Work dir that training left, or a config file.')]
 Weights = Annotated[
@@ -48,12 +85,12 @@ MinScore = Annotated[
 ]
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(cls=OnceCommand, epilog=EXIT_CODES)
 def segment(
     model: Model,
     out: Annotated[Path, typer.Option('--out', '-o', help='Folder for masks, overlays and results.jsonl.')],
     images: Annotated[
-        list[str] | None, typer.Argument(metavar='[IMAGE]...', help='Images, folders of images, or patterns.')
+        list[str] | None, typer.Argument(metavar='IMAGE', help='Images, folders of images, or patterns.')
     ] = None,
     expression: Annotated[
         list[str] | None, typer.Option('--expression', '-e', help='What to segment; more than once for several.')
@@ -86,10 +123,11 @@ def segment(
     a pair with id, COCO RLE, box, area and scores. Stopped and started again, it goes on where it stopped. Several
     GPUs or machines with a common OUT: torchrun --nproc-per-node 8 --no-python rs2sam2 segment ...
     """
-    with _one_line_errors():
+    with _one_line_errors('; what is finished stays: run the same command again to go on'):
         from rs2sam2.cli.pairs import read_pairs
         from rs2sam2.cli.segment import BatchRun, SegmentOptions
         from rs2sam2.errors import ConfigError
+        from rs2sam2.terminal import plain, plain_console
 
         if (pairs is None) == (not images) or (pairs is None) != bool(expression):
             raise ConfigError('give IMAGE and --expression, or --pairs')
@@ -98,20 +136,22 @@ def segment(
         points = [_numbers(one, '--point', (2, 3)) for one in point or ()] or None
         if (corners or points) and len({job.image for job in jobs}) > 1:
             raise ConfigError('--box and --point belong to one image: segment each image by itself')
-        console = Console(stderr=True)
         options = SegmentOptions(
             model, weights, device, batch_size, min_score, overlays, corners, points, precision, compile, tta
         )
-        run = BatchRun(options, out, console)
+        run = BatchRun(options, out, plain_console(stderr=True))
         counts = run(jobs)
         if run.rank == 0:
             line = f'{counts.segmented} segmented ({counts.empty} empty), {counts.before} finished before, '
-            print(f'{line}{counts.failed} failed: {out}/results.jsonl')
+            print(plain(f'{line}{counts.failed} failed: {out}/results.jsonl'))
+            if counts.replaced:
+                print(f'note: {counts.replaced} of them again, because their image was replaced')
+            print(plain(f'note: {_trained_on(run.inferencer)}'))
             if counts.failed:
                 raise typer.Exit(EXIT_SOME_FAILED)
 
 
-@app.command()
+@app.command(cls=OnceCommand)
 def scene(
     raster: Annotated[
         str,
@@ -133,7 +173,9 @@ def scene(
         float | None, typer.Option(help="Metres a pixel to resample to; else the model's own, or the scene's.")
     ] = None,
     bands: Annotated[str | None, typer.Option(metavar='R,G,B', help='Three band numbers from 1 on, or one.')] = None,
-    nodata: Annotated[float | None, typer.Option(help="Value of pixels without data; else the scene's own.")] = None,
+    nodata: Annotated[
+        str | None, typer.Option(metavar='NUMBER', help="Value of pixels without data; else the scene's own.")
+    ] = None,
     stretch: Annotated[
         str, typer.Option(metavar='LOW,HIGH', help='Percentiles that become 0 and 255, unless the bands have 8 bits.')
     ] = '2,98',
@@ -152,9 +194,11 @@ def scene(
     Name at least one of --mask, --probability and --polygons. They appear under their names only when all are whole.
     """
     with _one_line_errors():
+        from rs2sam2.geo.nodata import parse_nodata
         from rs2sam2.geo.scene import segment_scene
         from rs2sam2.inference import InferencerWindowPredictor, RS2SAM2Inferencer
         from rs2sam2.inference.source import scene_defaults
+        from rs2sam2.terminal import plain
 
         inferencer = RS2SAM2Inferencer(model, weights, device, precision=precision, compile=compile, tta=tta)
         defaults = scene_defaults(inferencer.source.config, inferencer.model)
@@ -168,8 +212,8 @@ def scene(
             window=defaults.window if window is None else window,
             overlap=overlap,
             gsd=defaults.gsd if gsd is None else gsd,
-            bands=None if bands is None else [int(band) for band in _numbers(bands, '--bands', (1, 3))],
-            nodata=nodata,
+            bands=None if bands is None else _whole_numbers(bands, '--bands', (1, 3)),
+            nodata=None if nodata is None else parse_nodata(nodata),
             stretch=tuple(_numbers(stretch, '--stretch', (2,))),
             scope=scope,
             batch_size=batch_size,
@@ -181,11 +225,11 @@ def scene(
             f'{objects}{result.foreground_pixels:,} of {result.valid_pixels:,} pixels, {score}; '
             f'{result.windows_run} windows of {result.window[1]}x{result.window[0]}, scope {result.scope}'
         )
-        for note in (*result.notes, *inferencer.turning.sentences(expression)[1]):
-            print(f'note: {note}')
+        for note in (*result.notes, *inferencer.turning.sentences(expression)[1], _trained_on(inferencer)):
+            print(plain(f'note: {note}'))
 
 
-@app.command()
+@app.command(cls=OnceCommand)
 def demo(
     model: Model,
     weights: Weights = None,
@@ -216,19 +260,39 @@ def _numbers(text: str, option: str, counts: tuple[int, ...]) -> list[float]:
         numbers = [float(part) for part in re.split(r'[,\s]+', text.strip())]
     except ValueError:
         numbers = []
-    if len(numbers) not in counts:
+    if len(numbers) not in counts or not all(map(math.isfinite, numbers)):
         raise ConfigError(f'{option} {text}: {" or ".join(map(str, counts))} numbers with commas between')
     return numbers
 
 
-def _one_line_errors():
-    from mmengine.logging import MMLogger
+def _whole_numbers(text: str, option: str, counts: tuple[int, ...]) -> list[int]:
+    from rs2sam2.errors import ConfigError
 
-    from rs2sam2.engine.launch import one_line_errors
+    numbers = _numbers(text, option, counts)
+    if not all(map(float.is_integer, numbers)):
+        raise ConfigError(f'{option} {text}: whole numbers with commas between')
+    return list(map(int, numbers))
 
+
+def _trained_on(inferencer: Any) -> str:
+    if inferencer.trained_on is None:
+        return 'nothing says what this model was trained on'
+    return f'this model was trained on {inferencer.trained_on}; on pictures of another kind its masks mean little'
+
+
+@contextlib.contextmanager
+def _one_line_errors(when_stopped: str = '') -> Iterator[None]:
+    try:
+        from mmengine.logging import MMLogger
+
+        from rs2sam2.engine.launch import one_line_errors
+    except KeyboardInterrupt:
+        print('stopped by SIGINT', file=sys.stderr)
+        sys.exit(EXIT_STOPPED)
     # Results and errors are what the user reads; the library's own log is for training.
     MMLogger.get_current_instance().setLevel('WARNING')
-    return one_line_errors()
+    with one_line_errors(when_stopped):
+        yield
 
 
 def main() -> None:

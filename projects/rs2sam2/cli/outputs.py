@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -14,6 +15,7 @@ from rs2sam2.cli.pairs import Pair
 from rs2sam2.errors import OutputError
 from rs2sam2.files import place_of
 from rs2sam2.inference.results import SegmentationResult
+from rs2sam2.locks import make_writable
 from rs2sam2.weights.files import replace_durably
 
 RESULTS = 'results.jsonl'
@@ -21,12 +23,20 @@ RUN = 'run.json'
 _UNFINISHED = '.unfinished'
 
 
+class Progress(NamedTuple):
+    """Ids of the pairs that are finished, and of those that were until their image was replaced by another."""
+
+    finished: set[str]
+    replaced: set[str]
+
+
 class OutputFolder:
     """Masks, overlays and one JSON line a pair.
 
-    A pair is finished when its line stands in a results file and its pictures are there: they are written beside
-    their place and moved, the line is appended last and forced to the disk. A process of several writes to
-    `results.rank<k>.jsonl`; `merge` makes one `results.jsonl` of all.
+    A pair is finished when its line stands in a results file, its pictures are there, and its image is still the one
+    that was segmented (the line has its SHA-256). The pictures are written beside their place and moved, the line is
+    appended last and forced to the disk. A process of several writes to `results.rank<k>.jsonl`; `merge` makes one
+    `results.jsonl` of all.
 
     Args:
         folder: where to; made if needed.
@@ -42,55 +52,76 @@ class OutputFolder:
         self.folder = folder
         self.overlays = overlays
         self.path = folder / (RESULTS if world_size == 1 else f'results.rank{rank}.jsonl')
-        with self._errors(folder):
-            for part in ('masks', 'overlays') if overlays else ('masks',):
-                (folder / part).mkdir(parents=True, exist_ok=True)
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise PermissionError(13, 'Permission denied')
+        for part in self._parts():
+            make_writable(part)
+        for path in (self.path, folder / RESULTS, folder / RUN):
+            if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
+                raise OutputError(f'{path} is there and cannot be written: remove it or choose another --out')
 
-    def begin(self, settings: dict) -> None:
+    def begin(self, settings: dict, facts: dict) -> None:
         """Claim the folder for a run, and clear away what a killed run left half-written.
 
         Args:
             settings: what decides the outputs; a run is only continued with the same.
+            facts: what else is worth knowing of the run later.
 
         Raises:
             OutputError: the folder holds the results of another run.
         """
         path = self.folder / RUN
         with self._errors(self.folder):
-            for part in ('masks', 'overlays'):
-                for leftover in (self.folder / part).glob(f'.*{_UNFINISHED}'):
+            for part in self._parts():
+                for leftover in part.glob(f'.*{_UNFINISHED}'):
                     leftover.unlink()
             if path.exists():
-                known = json.loads(path.read_text())
+                known = _json_object(path.read_text('utf-8'))
                 if different := [key for key in settings if known.get(key) != settings[key]]:
                     raise OutputError(
                         f'{self.folder} holds the results of another run ({", ".join(different)} differ): '
                         'choose another --out'
                     )
-            self._write(path, lambda temporary: temporary.write_text(json.dumps(settings, indent=1) + '\n'))
+            content = json.dumps({**settings, **facts}, indent=1) + '\n'
+            self._write(path, lambda temporary: temporary.write_text(content, 'utf-8'))
 
-    def finished(self, pairs: Sequence[Pair]) -> set[str]:
-        """Ids of the pairs that need not be done again.
+    def look(self, pairs: Sequence[Pair], seen: Callable[[], object] = lambda: None) -> Progress:
+        """Find out which pairs need not be done again.
+
+        Args:
+            pairs: of the run.
+            seen: called after every pair: images are read for it.
 
         Raises:
             OutputError: an id stands for another image or expression in the folder.
         """
         rows = self.read()
-        done = set()
+        progress = Progress(set(), set())
+        digests: dict[str, str | None] = {}
         for pair in pairs:
             row = rows.get(pair.id)
-            if row is None:
-                continue
-            if (row['image'], row['expression']) != (pair.image, pair.expression):
-                raise OutputError(
-                    f'{self.folder} has the id {pair.id} for {row["expression"]!r} in {row["image"]}: '
-                    'choose another --out, or other ids'
-                )
-            if all((self.folder / name).is_file() for name in self._pictures(pair).values()):
-                done.add(pair.id)
-        return done
+            if row is not None:
+                if (row['image'], row['expression']) != (pair.image, pair.expression):
+                    raise OutputError(
+                        f'{self.folder} has the id {pair.id} for {row["expression"]!r} in {row["image"]}: '
+                        'choose another --out, or other ids'
+                    )
+                if pair.image not in digests:
+                    digests[pair.image] = image_digest(pair.image)
+                # What was made of an image that is gone stays.
+                if digests[pair.image] not in (None, row.get('image_sha256')):
+                    progress.replaced.add(pair.id)
+                elif all((self.folder / name).is_file() for name in self._pictures(pair).values()):
+                    progress.finished.add(pair.id)
+            seen()
+        return progress
+
+    def discard(self, pairs: Iterable[Pair]) -> None:
+        """Remove pictures and lines of pairs, so that nothing stale is left whatever happens next."""
+        pairs = list(pairs)
+        with self._errors(self.folder):
+            for pair in pairs:
+                for name in self._pictures(pair).values():
+                    (self.folder / name).unlink(missing_ok=True)
+        self.merge((), without={pair.id for pair in pairs})
 
     def read(self) -> dict[str, dict]:
         """Rows of all results files by id; of two rows of one id the later, of a torn last line nothing."""
@@ -99,17 +130,20 @@ class OutputFolder:
             for path in sorted(self.folder.glob('results*.jsonl')):
                 for line in path.read_bytes().splitlines(keepends=True):
                     if line.endswith(b'\n'):
-                        row = json.loads(line)
+                        row = _json_object(line)
+                        if not all(isinstance(row[key], str) for key in ('id', 'image', 'expression')):
+                            raise ValueError('id, image or expression is no text')
                         rows[row['id']] = row
         return rows
 
-    def write(self, pair: Pair, result: SegmentationResult, overlay: np.ndarray | None) -> None:
+    def write(self, pair: Pair, result: SegmentationResult, overlay: np.ndarray | None, sha256: str | None) -> None:
         """Write the pictures of a pair, then its line.
 
         Args:
             pair: the pair.
             result: what was segmented.
             overlay: (H, W, 3) uint8; None where the folder has none.
+            sha256: of the image file, taken before it was decoded.
 
         Raises:
             OutputError: they cannot be written; nothing is left under a final name but whole pictures.
@@ -120,17 +154,23 @@ class OutputFolder:
         if overlay is not None:
             picture = Image.fromarray(overlay)
             self._write(self.folder / pictures['overlay'], lambda path: picture.save(path, format='JPEG', quality=90))
-        self._append(_line({'id': pair.id, **result.to_dict(), **pictures}))
+        self._append(_line({'id': pair.id, **result.to_dict(), 'image_sha256': sha256, **pictures}))
 
-    def merge(self, pairs: Sequence[Pair]) -> None:
+    def merge(self, pairs: Sequence[Pair], without: Iterable[str] = ()) -> None:
         """Put all rows into one `results.jsonl`, those of `pairs` in their order, others after them."""
         rows = self.read()
+        for one in without:
+            rows.pop(one, None)
         order = [pair.id for pair in pairs if pair.id in rows]
         order += sorted(rows.keys() - set(order))
         self._write(self.folder / RESULTS, lambda path: path.write_bytes(b''.join(_line(rows[one]) for one in order)))
         with self._errors(self.folder):
             for path in self.folder.glob('results.rank*.jsonl'):
                 path.unlink()
+
+    def _parts(self) -> list[Path]:
+        names = ('', 'masks', 'overlays') if self.overlays else ('', 'masks')
+        return [self.folder / name for name in names]
 
     def _pictures(self, pair: Pair) -> dict[str, str]:
         names = {'mask': f'masks/{pair.name}.png'}
@@ -177,6 +217,21 @@ class OutputFolder:
 def _line(row: dict) -> bytes:
     # A file name that is not UTF-8 reaches Python as lone surrogates, which JSON can escape and UTF-8 cannot hold.
     return json.dumps(row, ensure_ascii=False).encode('utf-8', 'backslashreplace') + b'\n'
+
+
+def _json_object(text: str | bytes) -> dict:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError('not a JSON object')
+    return value
+
+
+def image_digest(path: str) -> str | None:
+    """SHA-256 of an image file; None where there is no regular file, or it cannot be read."""
+    try:
+        return digest(Path(path)) if Path(path).is_file() else None
+    except OSError:
+        return None
 
 
 def digest(path: Path) -> str:

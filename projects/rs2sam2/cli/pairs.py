@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rs2sam2.errors import DataError
 
@@ -78,7 +79,7 @@ def read_pairs(path: Path, root: Path | None = None) -> list[Pair]:
                 image, expression, given = row.get('image'), row.get('expression'), row.get('id')
                 if not isinstance(image, str) or not image or not isinstance(expression, str):
                     raise DataError(f'{path}:{number} lacks an image or an expression: {COLUMNS}')
-                if given is not None and not isinstance(given, (str, int)):
+                if given is not None and (not isinstance(given, (str, int)) or isinstance(given, bool)):
                     raise DataError(f'{path}:{number}: the id {given!r} is neither text nor a whole number')
                 rows.append((str(root / image), expression, None if given in (None, '') else str(given)))
     except OSError as error:
@@ -90,12 +91,13 @@ def read_pairs(path: Path, root: Path | None = None) -> list[Pair]:
     return make_pairs(rows)
 
 
-def group_by_image(pairs: Sequence[Pair]) -> list[list[Pair]]:
-    """Pairs of one image together, so that it is read once; images in order of their first pair."""
+def cut_batches(pairs: Sequence[Pair], size: int) -> list[list[Pair]]:
+    """Batches of `size` pairs; those of one image follow each other, images in order of their first pair."""
     groups: dict[str, list[Pair]] = {}
     for pair in pairs:
         groups.setdefault(pair.image, []).append(pair)
-    return list(groups.values())
+    row = [pair for group in groups.values() for pair in group]
+    return [row[start : start + size] for start in range(0, len(row), size)]
 
 
 def _read_csv(file: Iterable[str], path: Path) -> Iterable[tuple[int, dict]]:
@@ -105,6 +107,8 @@ def _read_csv(file: Iterable[str], path: Path) -> Iterable[tuple[int, dict]]:
     names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
     if not {'image', 'expression'} <= set(names):
         raise DataError(f'{path}:1 is no header of a list of pairs: {COLUMNS}')
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise DataError(f'{path}:1 has the column {twice[0]} twice: keep one of them')
     reader = csv.reader(lines, delimiter=delimiter)
     for values in reader:
         if not values:
@@ -122,12 +126,19 @@ def _read_json_lines(file: Iterable[str], path: Path) -> Iterable[tuple[int, dic
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f'{path}:{number} is not JSON ({error.msg})') from error
+            row = json.loads(line, object_pairs_hook=_without_doubles)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f'{path}:{number} is not JSON ({error})') from error
         if not isinstance(row, dict):
             raise DataError(f'{path}:{number} is no JSON object: {COLUMNS}')
         yield number, row
+
+
+def _without_doubles(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in items]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise ValueError(f'the key {twice[0]!r} stands there twice')
+    return dict(items)
 
 
 def _identity(image: str, expression: str) -> str:

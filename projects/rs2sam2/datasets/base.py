@@ -29,7 +29,8 @@ class RefSegDataset(BaseSegDataset):
         no_target: What to do with sentences that are marked to mean nothing in their image: 'drop' leaves them out and
             logs how many, 'keep' makes them samples with an empty mask, which `GeneralizedRRSISMetric` scores.
         filter_cfg: `dict(categories=(...))` keeps the samples of these categories.
-        metainfo: Replaces entries of the class's `METAINFO`.
+        metainfo: Replaces entries of the class's `METAINFO`. Checkpoints carry `dataset_name` and `about`, a phrase on
+            what kind of pictures these are, and the commands repeat them (see `inference/training_data.py`).
         **kwargs: Those of `BaseSegDataset` (`data_root`, `data_prefix`, `ann_file`, `pipeline`, `indices`, ...).
 
     Raises:

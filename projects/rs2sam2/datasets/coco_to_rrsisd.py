@@ -17,7 +17,7 @@ from rs2sam2.datasets.coco import CocoImage, read_coco, said_name
 from rs2sam2.datasets.images import read_image
 from rs2sam2.datasets.masks import decode_segmentation
 from rs2sam2.datasets.rrsisd_layout import IMAGE_FOLDER, RRSISDTables, encode_mask, new_folder
-from rs2sam2.datasets.splits import DEFAULT_SHARES, check_shares, split_images
+from rs2sam2.datasets.splits import DEFAULT_SHARES, check_shares, empty_splits, split_images
 from rs2sam2.datasets.stable_hash import stable_hash
 from rs2sam2.errors import DataError
 from rs2sam2.text.colours import COLOURS, measure_colour
@@ -71,6 +71,7 @@ class ConversionReport:
     kinds: Counter = field(default_factory=Counter)
     left_out: Counter = field(default_factory=Counter)
     images_left_out: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -288,6 +289,7 @@ def convert_coco(
                 progress(done, len(coco))
         if not tables.refs:
             raise DataError(f'{annotations}: not one object could be described; {dict(report.left_out)}')
+        report.notes += empty_splits(report.images, shares, 'described images')
         tables.write(root)
         (root / 'rrsisd/conversion.json').write_text(json.dumps(vars(report), indent=1))
     return report

@@ -11,8 +11,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from rs2sam2.errors import ConfigError, DataError
-from rs2sam2.files import require_regular
+from rs2sam2.errors import DataError
+from rs2sam2.files import limit_of, require_regular
 
 # Formats that hold pixels and nothing else (PIL runs Ghostscript on a file that begins like PostScript).
 FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'TIFF', 'WEBP', 'AVIF')
@@ -61,12 +61,7 @@ def max_pixels() -> int:
     Raises:
         ConfigError: The environment variable is no whole number above 0.
     """
-    given = os.environ.get(MAX_PIXELS)
-    if given is None:
-        return _DEFAULT_MAX_PIXELS
-    if not (given.isascii() and given.isdigit() and 0 < len(given) < 16 and int(given)):
-        raise ConfigError(f'{MAX_PIXELS}={given}: give a whole number of pixels')
-    return int(given)
+    return limit_of(MAX_PIXELS, _DEFAULT_MAX_PIXELS)
 
 
 def read_image(path: str | os.PathLike, mode: str, remedy: str = _REMEDY) -> np.ndarray:

@@ -52,7 +52,7 @@ class JSONLRefSegDataset(RefSegDataset):
         DataError: A line cannot be used; the text names it as file:number.
     """
 
-    METAINFO: ClassVar[dict] = dict(**RefSegDataset.METAINFO, dataset_name='JSON lines')
+    METAINFO: ClassVar[dict] = dict(**RefSegDataset.METAINFO, dataset_name='JSON lines', about="its user's own data")
 
     def __init__(
         self,

@@ -27,7 +27,9 @@ class NWPUReferDataset(RRSISDDataset):
         **kwargs: Those of `RRSISDDataset`.
     """
 
-    METAINFO: ClassVar[dict] = dict(**RefSegDataset.METAINFO, dataset_name='NWPU-Refer', categories=())
+    METAINFO: ClassVar[dict] = dict(
+        **RefSegDataset.METAINFO, dataset_name='NWPU-Refer', about='aerial photographs', categories=()
+    )
     REF_KEYS: ClassVar[dict] = RRSISDDataset.REF_KEYS | dict(
         ann_id=(int, str, list, type(None)), category_id=(int, str, list, type(None))
     )

@@ -18,7 +18,10 @@ class RISBenchDataset(RefSegRSDataset):
     """
 
     METAINFO: ClassVar[dict] = dict(
-        **RefSegDataset.METAINFO, dataset_name='RISBench', split_counts=dict(train=26300, val=10013, test=16159)
+        **RefSegDataset.METAINFO,
+        dataset_name='RISBench',
+        about='aerial photographs of 512 x 512 pixels',
+        split_counts=dict(train=26300, val=10013, test=16159),
     )
     FOREGROUND_ABOVE: ClassVar[int] = 0
 

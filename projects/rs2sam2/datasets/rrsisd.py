@@ -27,6 +27,7 @@ class RRSISDDataset(RefSegDataset):
     METAINFO: ClassVar[dict] = dict(
         **RefSegDataset.METAINFO,
         dataset_name='RRSIS-D',
+        about='aerial photographs of 800 x 800 pixels, 20 kinds of objects',
         categories=(
             'Expressway-Service-area',
             'Expressway-toll-station',

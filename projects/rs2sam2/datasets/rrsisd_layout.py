@@ -1,12 +1,11 @@
 """Writes data sets in the on-disk layout of RRSIS-D, whole or not at all."""
 
+import errno
 import json
 import os
 import pickle
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from rs2sam2.errors import DataError
+from rs2sam2.locks import scratch_folder
 
 IMAGE_FOLDER = 'images/rrsisd/JPEGImages'
 """Where the layout has its images, whatever their format."""
@@ -30,23 +30,25 @@ def new_folder(out: str | os.PathLike) -> Iterator[Path]:
         A hidden folder beside it, to be filled.
 
     Raises:
-        DataError: `out` holds something already, or cannot be made.
+        DataError: `out` holds something already, or cannot be made; the disk is full.
     """
     out = Path(out)
-    try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise DataError(f'{out} exists and is not an empty folder: remove it or name another one')
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
-    except OSError as error:
-        raise DataError(f'the folder {out} cannot be made ({error.strerror}); name another one') from error
-    try:
-        yield partial
-        partial.chmod(0o755)
-        partial.replace(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with ExitStack() as stack:
+        try:
+            if out.exists() and (not out.is_dir() or any(out.iterdir())):
+                raise DataError(f'{out} exists and is not an empty folder: remove it or name another one')
+            out.parent.mkdir(parents=True, exist_ok=True)
+            partial = stack.enter_context(scratch_folder(out.parent, f'.{out.name}.', '.partial')) / 'content'
+            partial.mkdir()
+        except OSError as error:
+            raise DataError(f'the folder {out} cannot be made ({error.strerror}); name another one') from error
+        try:
+            yield partial
+            partial.replace(out)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise DataError(f'the disk of {out} is full; free some or name another folder') from error
 
 
 def encode_mask(mask: np.ndarray) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import mmengine
 import torch
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process, master_only
+from mmengine.hooks import EMAHook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
@@ -27,6 +28,7 @@ from rs2sam2.models.protocol import ReferringSegmentor
 from rs2sam2.weights.building import give_memory, without_starting_values, zero_new
 from rs2sam2.weights.files import load_pickle, open_state_dict, replace_durably, save_checkpoint, temporary_name
 from rs2sam2.weights.loading import adapter_of, plan_loading
+from rs2sam2.weights.zoo import locate
 
 TRAINING_STATE = ('meta', 'message_hub', 'optimizer')
 
@@ -35,7 +37,8 @@ class StrictRunner(Runner):
     """A `Runner` that reads weights with this project's loader only, loads them strictly, and survives being killed.
 
     `load_from` may be a checkpoint of our own, what `convert.py` made, or a published file or folder as it is: the
-    names tell. mmengine's own ways around are closed: its unsafe fallback for pickles, remote files, and the lenient
+    names tell. It may be the name of a published model, or `hf:user/repo[@revision][/folder]`, which are fetched.
+    mmengine's own ways around are closed: its unsafe fallback for pickles, remote files, and the lenient
     `init_cfg=dict(type='Pretrained')`.
     """
 
@@ -224,7 +227,7 @@ class StrictRunner(Runner):
         """Load weights into the model, all of them and no others.
 
         Args:
-            filename: a checkpoint of our own, a converted file, or a published file or folder.
+            filename: a checkpoint of our own, a converted file, a published file or folder, or what `locate` fetches.
             map_location: device of what is read, as in `torch.load`.
             strict: must stay True; mmengine's signature.
             revise_keys: must stay None; mmengine's signature. Names are translated by the adapters.
@@ -239,7 +242,7 @@ class StrictRunner(Runner):
         if not strict or revise_keys:
             raise ConfigError('StrictRunner loads whole checkpoints only: leave strict and revise_keys as they are')
         model = self.bare_model
-        file = open_state_dict(filename, map_location)
+        file = open_state_dict(locate(filename).weights, map_location)
         adapter = adapter_of(file, model)
         if not adapter.whole:
             raise CheckpointError(
@@ -343,6 +346,8 @@ class StrictRunner(Runner):
         choice among its checkpoints and comes first. A process that torchrun has restarted goes on
         from the last checkpoint that this run has written, without being asked.
         """
+        if self.is_sharded and any(isinstance(hook, EMAHook) for hook in self.hooks):
+            raise ConfigError('EMAHook averages whole weights: leave it out of custom_hooks with FullyShardedModel')
         choice = [None]
         if is_main_process():
             if left := remove_unfinished(Path(self.work_dir)):
@@ -397,7 +402,7 @@ class StrictRunner(Runner):
             found, chosen = latest_checkpoint(work_dir), self._load_from
             is_choice = chosen is not None and (found is None or Path(chosen).resolve().parent == work_dir.resolve())
             if is_choice and _holds_training_state(chosen):
-                found = Path(chosen)
+                found = locate(chosen).weights
             elif found is not None and chosen is not None:
                 self.logger.info(f'load_from={chosen} is not read: this work dir holds a later {found.name}')
         if found is None and not restarted:
@@ -428,7 +433,7 @@ def _why_empty(loader: DataLoader) -> str:
 
 
 def _holds_training_state(filename: str) -> bool:
-    return all(key in open_state_dict(filename).content for key in TRAINING_STATE)
+    return all(key in open_state_dict(locate(filename).weights).content for key in TRAINING_STATE)
 
 
 def _load_for_mmengine(filename: str, map_location: str | Callable | None = None) -> dict:

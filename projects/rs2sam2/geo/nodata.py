@@ -61,6 +61,28 @@ class NodataValue:
         return (pixels >= self._low) & (pixels <= self._high)
 
 
+def parse_nodata(text: str) -> float:
+    """A value as it is typed: whole numbers stay whole, of any length.
+
+    Raises:
+        ConfigError: it is no number, or beyond what float64 holds.
+    """
+    text = text.strip()
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        if isinstance(number, float) and math.isinf(number) and any(one.isdigit() for one in text):
+            # The lowest float64, as tools print it with 15 digits, is just beyond what float64 holds.
+            nearest = math.copysign(float(np.finfo(np.float64).max), number)
+            if abs(Decimal(text) / Decimal(nearest) - 1) > Decimal('1e-14'):
+                raise ConfigError(f'nodata {text} is beyond what a pixel can hold')
+            return nearest
+        return number
+    raise ConfigError(f'nodata {text!r} is no number; write one, such as 0, -9999, -3.4028235e+38 or nan')
+
+
 def virtual_with_nodata(
     source: RasterSource, dataset: DatasetReader, bands: Sequence[int], values: Sequence[NodataValue]
 ) -> str:

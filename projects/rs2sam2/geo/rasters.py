@@ -1,5 +1,6 @@
 """Cloud-optimised GeoTIFFs on the grid of a scene."""
 
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,12 +10,16 @@ import rasterio.shutil
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
+from rasterio.windows import Window
 
 from rs2sam2.errors import DataError
+from rs2sam2.geo.sources import GDAL_ERRORS
 from rs2sam2.geo.storage import DiskRaster
 
 NODATA = 255
 PROBABILITY_STEPS = 254  # a probability p is stored as round(254 p), so that 255 is left for no data
+_TILE = 512  # pixels, of a COG
+_READ = 4 * _TILE  # pixels that are compared at once
 _CACHE = 32 * 2**20  # bytes of blocks while a COG is made, which takes several times that
 
 
@@ -35,7 +40,7 @@ def write_cog(
     """Turns a finished uint8 raster into a COG: tiles of 512, DEFLATE, overviews, no data = 255.
 
     Args:
-        pixels: the numbers; closed here.
+        pixels: the numbers; closed and removed here.
         path: of the file to write; other files may be made beside it.
         crs: of the scene, or None.
         transform: pixel to CRS.
@@ -44,22 +49,22 @@ def write_cog(
         averaged: whether an overview's pixel is the mean of the pixels under it, or else one of them.
 
     Raises:
-        DataError: the file cannot be written whole.
+        DataError: the file cannot be written, or not read back as it should be.
     """
-    pixels.close()
     virtual = pixels.path.with_suffix('.vrt')
     virtual.write_text(_virtual_raster(pixels, crs, transform, tags, scale), encoding='utf-8')
-    options = {'compress': 'DEFLATE', 'level': 3, 'blocksize': 512, 'num_threads': 'ALL_CPUS', 'bigtiff': 'IF_SAFER'}
+    options = {'compress': 'DEFLATE', 'level': 3, 'blocksize': _TILE, 'num_threads': 'ALL_CPUS', 'bigtiff': 'IF_SAFER'}
     try:
         how = 'AVERAGE' if averaged else 'NEAREST'
         with rasterio.Env(GDAL_CACHEMAX=_CACHE):
             rasterio.shutil.copy(virtual, path, driver='COG', overview_resampling=how, **options)
-        _check_whole(path)
-    except RasterioError as error:
+            _read_back(path, pixels)
+    except GDAL_ERRORS as error:
         text = ' '.join(str(error).split())
         raise DataError(
             f'{path.name} cannot be written beside {path.parent.parent} ({text}); is its disk full?'
         ) from error
+    pixels.close()
     pixels.path.unlink()
 
 
@@ -83,14 +88,33 @@ def _virtual_raster(pixels: DiskRaster, crs: CRS | None, transform: Affine, tags
     return ElementTree.tostring(root, encoding='unicode')
 
 
-def _check_whole(path: Path) -> None:
-    """GDAL may close a file on a full disk without an error: every tile must lie within the file."""
-    size = path.stat().st_size
+def _read_back(path: Path, pixels: DiskRaster) -> None:
+    """Reads all that was written: on a full disk GDAL may close a file without an error, whatever is missing in it.
+
+    Raises:
+        RasterioError: a tile is missing, cannot be decoded, or holds other numbers.
+        OSError: the disk fails.
+    """
+    with open(path, 'rb') as file:
+        os.fsync(file.fileno())
     with rasterio.open(path) as written:
-        rows, columns = (-(-length // 512) for length in written.shape)
-        for row, column in np.ndindex(rows, columns):
-            place = [
-                written.get_tag_item(f'BLOCK_{part}_{column}_{row}', 'TIFF', bidx=1) for part in ('OFFSET', 'SIZE')
-            ]
-            if None in place or sum(map(int, place)) > size:
-                raise RasterioError(f'tile {row}, {column} was not written')
+        _check_tiles(written)
+        for y, x in np.ndindex(-(-pixels.height // _READ), -(-pixels.width // _READ)):
+            y, x = y * _READ, x * _READ
+            size = min(_READ, pixels.height - y), min(_READ, pixels.width - x)
+            if not np.array_equal(written.read(1, window=Window(x, y, *size[::-1])), pixels.read(y, x, *size)):
+                raise RasterioError(f'the pixels from row {y}, column {x} on read otherwise than they were written')
+        levels = len(written.overviews(1))
+    for level in range(levels):
+        with rasterio.open(path, overview_level=level) as overview:
+            _check_tiles(overview)
+            for _, window in overview.block_windows(1):
+                overview.read(1, window=window)
+
+
+def _check_tiles(raster: rasterio.DatasetReader) -> None:
+    """A tile that was never written would be read as no data."""
+    rows, columns = (-(-length // _TILE) for length in raster.shape)
+    for row, column in np.ndindex(rows, columns):
+        if raster.get_tag_item(f'BLOCK_OFFSET_{column}_{row}', 'TIFF', bidx=1) is None:
+            raise RasterioError(f'tile {row}, {column} was not written')

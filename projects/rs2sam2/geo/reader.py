@@ -2,7 +2,6 @@
 
 import math
 import os
-import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 
@@ -10,7 +9,6 @@ import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from rs2sam2.errors import ConfigError, DataError
@@ -64,9 +62,9 @@ class SceneReader:
     ) -> None:
         source = path if isinstance(path, RasterSource) else find_source(path)
         self.path = source.given
+        _check_stretch(stretch)
         self._source = source
-        with explained(source), warnings.catch_warnings():
-            warnings.simplefilter('ignore', NotGeoreferencedWarning)
+        with explained(source):
             self._dataset = open_raster(source)
             parts = self._dataset.subdatasets
             self.notes = [*source_notes(source, self._dataset), *self._count_pages(parts)]
@@ -214,9 +212,6 @@ class SceneReader:
 
     def _measure_range(self, stretch: tuple[float, float]) -> np.ndarray | None:
         """Values (2, bands, 1, 1) that become 0 and 255, or None where 8 bits pass unchanged."""
-        low, high = stretch
-        if not 0 <= low < high <= 100:
-            raise ConfigError(f'stretch {list(stretch)} must be two percentiles, ascending, within 0 to 100')
         bits = self._dataset.tags(self.bands[0], ns='IMAGE_STRUCTURE').get('NBITS', '8')
         if set(self._dtypes) == {np.dtype(np.uint8)} and bits == '8':
             return None
@@ -233,6 +228,7 @@ class SceneReader:
             self.notes.append(f'{self.path}: no pixel of the decimated scene holds data, so nothing is stretched')
             samples = np.array([[0.0, 255.0]] * len(data))
         ends = np.percentile(samples.astype(np.float64), stretch, axis=1)
+        low, high = stretch
         shown = ', '.join(f'{first:g} to {last:g}' for first, last in ends.T)
         self.notes.append(f'{self.path}: percentiles {low:g} and {high:g} stretched to 8 bits ({shown})')
         return ends[..., None, None].astype(np.float32)
@@ -257,7 +253,8 @@ class SceneReader:
         if self._range is not None:
             low, high = self._range
             span = np.where(high > low, high - low, np.inf)  # a constant band is black
-            data = np.nan_to_num((data - low) * (np.float32(255) / span) + np.float32(0.5), nan=0)
+            with np.errstate(over='ignore', invalid='ignore'):  # of pixels without data
+                data = np.nan_to_num((data - low) * (np.float32(255) / span) + np.float32(0.5), nan=0)
             data = data.clip(0, 255).astype(np.uint8)
             if valid is not None:
                 data *= valid
@@ -301,3 +298,9 @@ class SceneReader:
 def _dtype(name: str) -> np.dtype:
     # GDAL has complex numbers that numpy has not.
     return np.dtype(np.complex64) if name.startswith('complex') else np.dtype(name)
+
+
+def _check_stretch(stretch: tuple[float, float]) -> None:
+    listed = isinstance(stretch, Sequence | np.ndarray) and not isinstance(stretch, str) and len(stretch) == 2
+    if not (listed and all(isinstance(end, Real) for end in stretch) and 0 <= stretch[0] < stretch[1] <= 100):
+        raise ConfigError(f'stretch {stretch!r} must be two percentiles, ascending, within 0 to 100')

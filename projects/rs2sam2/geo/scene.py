@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Literal
 
@@ -129,7 +130,7 @@ def segment_scene(
     """
     outputs = {'mask': mask, 'probability': probability, 'polygons': polygons}
     paths = {name: Path(path) if path is not None else None for name, path in outputs.items()}
-    _check(expression, paths, window, overlap, scope, batch_size)
+    _check(expression, paths, window, overlap, scope, batch_size, min_score)
     named = [path for path in paths.values() if path is not None]
     clock = StageClock()
     with (
@@ -167,6 +168,8 @@ def segment_scene(
             task = bar.add_task('outputs', total=1.0)
             for share in export.run(rejected):
                 bar.update(task, completed=share)
+    if nodata is not None and not math.isnan(nodata) and not reader.nodata_found:
+        reader.notes.append(f'nodata {nodata} was named, and no pixel of {reader.path} has that value')
     if rejected:
         reader.notes.append(f'the score {score:.3f} is below {min_score:g}: the mask is empty')
     return SceneResult(
@@ -215,9 +218,11 @@ def _check(
     overlap: float,
     scope: str,
     batch_size: int,
+    min_score: float | None,
 ) -> None:
-    if not expression.strip():
-        raise ConfigError('the expression is empty; say what to segment')
+    if not isinstance(expression, str) or not expression.strip():
+        what = 'empty' if isinstance(expression, str) else f'{expression!r}, not text'
+        raise ConfigError(f'the expression is {what}; say what to segment')
     named = [path for path in outputs.values() if path is not None]
     if not named:
         raise ConfigError('no output is named; give at least one of mask, probability, polygons')
@@ -225,11 +230,13 @@ def _check(
         vector_driver(outputs['polygons'])
     if len({path.resolve() for path in named}) < len(named):
         raise ConfigError('two outputs are the same file; name different ones')
-    if window < 32:
-        raise ConfigError(f'window is {window}; give at least 32 pixels')
-    if not 0 <= overlap <= 0.5:
-        raise ConfigError(f'overlap is {overlap}; give a share from 0 to 0.5')
-    if batch_size < 1:
-        raise ConfigError(f'batch_size is {batch_size}; give at least 1')
+    if not isinstance(window, Integral) or window < 32:
+        raise ConfigError(f'window is {window!r}; give at least 32 pixels')
+    if not isinstance(overlap, Real) or not 0 <= overlap <= 0.5:
+        raise ConfigError(f'overlap is {overlap!r}; give a share from 0 to 0.5')
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise ConfigError(f'batch_size is {batch_size!r}; give a whole number from 1 on')
+    if min_score is not None and not (isinstance(min_score, Real) and 0 <= min_score <= 1):
+        raise ConfigError(f'min_score is {min_score!r}; give a number from 0 to 1')
     if scope not in ('auto', 'scene', 'window'):
         raise ConfigError(f"scope is {scope!r}; give 'auto', 'scene' or 'window'")

@@ -7,6 +7,7 @@ virtual raster, a service or an address is opened as such, and the notes say so.
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -17,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.env import ensure_env
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from rs2sam2.errors import DataError
@@ -126,13 +127,15 @@ def gdal_env(**options: object) -> rasterio.Env:
 def open_raster(source: RasterSource) -> DatasetReader:
     """Open a raster with its drivers; rasterio's errors are not explained here."""
     options = {'driver': list(source.drivers)} if source.drivers is not None else {}
-    # rasterio.open takes one driver only.
-    dataset = DatasetReader(source.name, **options)
-    if source.drivers is not None and 'OVERVIEW_FILE' in dataset.tags(ns='OVERVIEWS'):
-        # Even a GeoTIFF can name another file as its own reduced pixels: they are made from the raster itself.
-        dataset.close()
-        dataset = DatasetReader(source.name, **options, overview_level='NONE')
-    return dataset
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)  # the notes say so
+        # rasterio.open takes one driver only.
+        dataset = DatasetReader(source.name, **options)
+        if source.drivers is not None and 'OVERVIEW_FILE' in dataset.tags(ns='OVERVIEWS'):
+            # Even a GeoTIFF can name another file as its own reduced pixels: they are made from the raster itself.
+            dataset.close()
+            dataset = DatasetReader(source.name, **options, overview_level='NONE')
+        return dataset
 
 
 def source_notes(source: RasterSource, dataset: DatasetReader) -> list[str]:

@@ -1,6 +1,5 @@
 """Training tiles from rasters and described polygons: georeferenced pictures and JSON lines."""
 
-import json
 import os
 import warnings
 from collections import Counter, defaultdict
@@ -15,38 +14,53 @@ import rasterio
 import shapely
 from affine import Affine
 from pyproj import CRS, Transformer
+from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 
 from rs2sam2.datasets.base import SPLITS
 from rs2sam2.datasets.rrsisd_layout import encode_mask, new_folder
-from rs2sam2.datasets.splits import DEFAULT_SHARES, check_shares, split_images
+from rs2sam2.datasets.splits import DEFAULT_SHARES, check_shares, empty_splits
 from rs2sam2.errors import ConfigError, DataError
+from rs2sam2.geo.ground import to_crs
 from rs2sam2.geo.reader import SceneReader
-from rs2sam2.geo.sources import gdal_env
+from rs2sam2.geo.sources import GDAL_ERRORS, gdal_env
+from rs2sam2.geo.tile_splits import split_tiles
+from rs2sam2.json_text import json_line
 
-NO_TEXT, OUTSIDE, CUT, NO_DATA, IN_TILE = (
+NO_TEXT, OUTSIDE, CUT, NO_DATA, BETWEEN, IN_TILE = (
     'without text',
     'outside all rasters',
     'of which every tile shows too little',
     'where the raster has no data, or smaller than a pixel',
+    'only in tiles that were left out: their ground is in two splits',
     'in a tile',
 )
 
 
 @dataclass
 class TilesReport:
-    """What became of the data: tiles and sentences by split, features by what happened to them, and what was mended."""
+    """What became of the data.
+
+    Attributes:
+        tiles: by split.
+        sentences: by split.
+        features: by what happened to them.
+        mended: outlines that crossed themselves.
+        left_out: tiles that overlap tiles of two splits.
+        notes: what the user should know, one sentence each.
+    """
 
     tiles: Counter = field(default_factory=Counter)
     sentences: Counter = field(default_factory=Counter)
     features: Counter = field(default_factory=Counter)
     mended: int = 0
+    left_out: int = 0
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _Features:
-    """Polygons with their texts; `geometry` in the CRS of the file."""
+    """Polygons with their texts (None where there is none); `geometry` in the CRS of the file."""
 
     path: str
     ids: np.ndarray
@@ -109,10 +123,24 @@ def read_features(
     broken = ~shapely.is_valid(shapes)
     shapes[broken] = shapely.make_valid(shapes[broken])
     by_name = dict(zip(meta['fields'], values, strict=True))
-    category = by_name[category_column] if category_column else None
-    return _Features(path, ids, shapes, by_name[text_column], category, CRS.from_user_input(meta['crs'])), int(
-        broken.sum()
-    )
+    category = _texts(by_name[category_column]) if category_column else None
+    text = _texts(by_name[text_column])
+    return _Features(path, ids, shapes, text, category, CRS.from_user_input(meta['crs'])), int(broken.sum())
+
+
+def _texts(values: np.ndarray) -> np.ndarray:
+    """A column as texts, None where a value is missing; GDAL hands whole numbers as floats where one of them is."""
+    return np.array([_text(value) for value in values], dtype=object)
+
+
+def _text(value: object) -> str | None:
+    if value is None or (isinstance(value, (float, np.floating)) and np.isnan(value)):
+        return None
+    if isinstance(value, (np.datetime64, np.timedelta64)) and np.isnat(value):
+        return None
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        value = int(value)
+    return ' '.join(str(value).split()) or None
 
 
 def _on_raster(features: _Features, reader: SceneReader, reproject: bool) -> np.ndarray:
@@ -142,6 +170,19 @@ def _edges(length: int, tile: int) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
+class _Tile:
+    """What is said of a tile, the features that it tells of, and where it lies in the CRS of the features."""
+
+    lines: list[dict]
+    features: set[int]
+    footprint: shapely.Polygon
+
+    @property
+    def image(self) -> str:
+        return self.lines[0]['image']
+
+
+@dataclass(frozen=True)
 class _Options:
     tile: int
     min_share: float
@@ -150,23 +191,38 @@ class _Options:
 
 def _cut(
     reader: SceneReader, features: _Features, stem: str, folder: Path, options: _Options, fate: dict
-) -> list[dict]:
-    """Write the tiles of one raster that show described features; returns their lines."""
+) -> list[_Tile]:
+    """Write the tiles of one raster that show described features."""
     shapes = _on_raster(features, reader, options.reproject)
     height, width = reader.grid_shape
     tree = shapely.STRtree(shapes)
     for index in tree.query(shapely.box(0, 0, width, height), predicate='intersects'):
         fate[index] = max(fate.get(index, OUTSIDE), CUT, key=_ORDER.index)
-    lines = []
+    tiles = []
     for top, bottom in _edges(height, options.tile):
         for left, right in _edges(width, options.tile):
             frame = shapely.box(left, top, right, bottom)
             shown: dict[str, list[int]] = defaultdict(list)
             for index in sorted(tree.query(frame, predicate='intersects')):
-                if features.text[index] is not None and str(features.text[index]).strip():
-                    shown[str(features.text[index]).strip()].append(int(index))
-            lines += _tile_lines(reader, features, shapes, shown, frame, stem, folder, options, fate)
-    return lines
+                if features.text[index] is not None:
+                    shown[features.text[index]].append(int(index))
+            lines, seen = _tile_lines(reader, features, shapes, shown, frame, stem, folder, options, fate)
+            if lines:
+                tiles.append(_Tile(lines, seen, _footprint(reader, features, frame)))
+    return tiles
+
+
+def _footprint(reader: SceneReader, features: _Features, frame: shapely.Polygon) -> shapely.Polygon:
+    """Where a tile lies, in the CRS of the features, less half a pixel: tiles that touch do not overlap."""
+    # The sides are curves in another CRS.
+    inner = shapely.segmentize(frame.buffer(-0.5, join_style='mitre'), max(1, frame.length / 64))
+    transform = reader.transform * Affine.scale(reader.scale[1], reader.scale[0])
+    placed = shapely.transform(inner, lambda xy: np.column_stack(to_crs(transform, xy[:, 0], xy[:, 1])))
+    crs = CRS.from_user_input(reader.crs.to_wkt())
+    if crs.equals(features.crs, ignore_axis_order=True):
+        return placed
+    back = Transformer.from_crs(crs, features.crs, always_xy=True)
+    return shapely.transform(placed, lambda xy: np.column_stack(back.transform(xy[:, 0], xy[:, 1])))
 
 
 def _tile_lines(
@@ -179,13 +235,16 @@ def _tile_lines(
     folder: Path,
     options: _Options,
     fate: dict,
-) -> list[dict]:
-    """The lines of one tile; its picture is written when there is one. Features with one text make one sentence."""
+) -> tuple[list[dict], set[int]]:
+    """The lines of one tile, and the features in them; its picture is written when there are any.
+
+    Features with one text make one sentence.
+    """
     left, top, right, bottom = (int(value) for value in frame.bounds)
     pixels = valid = None
     name = f'{stem}_{top}_{left}'
     transform = reader.transform * Affine.scale(reader.scale[1], reader.scale[0]) * Affine.translation(left, top)
-    lines = []
+    lines, told = [], set()
     for text, members in shown.items():
         shares = [shapely.intersection(shapes[m], frame).area / max(shapes[m].area, 1e-12) for m in members]
         if max(shares) < options.min_share:
@@ -200,14 +259,15 @@ def _tile_lines(
             fate.update({m: max(fate[m], NO_DATA, key=_ORDER.index) for m in whole})
             continue
         fate.update(dict.fromkeys(whole, IN_TILE))
+        told.update(whole)
         line = dict(id=f'{name}_{len(lines)}', image=f'images/{name}.tif', expression=text, rle=encode_mask(seen))
         if features.category is not None and features.category[whole[0]] is not None:
-            line['category'] = str(features.category[whole[0]])
+            line['category'] = features.category[whole[0]]
         place = dict(source=os.path.basename(reader.path), crs=reader.crs.to_string(), transform=list(transform)[:6])
         lines.append(line | dict(geo=place | dict(features=[int(features.ids[m]) for m in members])))
     if lines:
         _write_picture(folder / f'{name}.tif', pixels, reader, transform)
-    return lines
+    return lines, told
 
 
 # From worst to best: a feature that one raster cuts and another shows is in a tile.
@@ -219,8 +279,17 @@ def _write_picture(path: Path, pixels: np.ndarray, reader: SceneReader, transfor
     profile = dict(
         driver='GTiff', height=height, width=width, count=3, dtype='uint8', crs=reader.crs, transform=transform
     )
-    with rasterio.open(path, 'w', **profile, photometric='RGB', interleave='pixel', compress='deflate') as picture:
-        picture.write(pixels.transpose(2, 0, 1))
+    bands = pixels.transpose(2, 0, 1)
+    try:
+        with rasterio.open(path, 'w', **profile, photometric='RGB', interleave='pixel', compress='deflate') as picture:
+            picture.write(bands)
+        # On a full disk GDAL may close a file without an error.
+        with rasterio.open(path) as picture:
+            if not np.array_equal(picture.read(), bands):
+                raise RasterioError('it does not read as it was written')
+    except GDAL_ERRORS as error:
+        text = ' '.join(str(error).split())
+        raise DataError(f'{path.name} cannot be written ({text}); is the disk full?') from error
 
 
 def make_tiles(
@@ -240,7 +309,8 @@ def make_tiles(
 ) -> TilesReport:
     """Cut rasters into tiles with the described polygons as masks, for `JSONLRefSegDataset`; all or nothing.
 
-    Tiles do not overlap, so no pixel is in two splits. A sentence goes with a tile that shows enough of its polygon;
+    Tiles of one raster do not overlap, and tiles of several that show common ground go to one split, so no ground is in
+    two (`split_tiles`). A sentence goes with a tile that shows enough of its polygon;
     polygons with the same text in one tile are one sentence that means all of them. Words of position are the user's
     own: "on the left" is rarely true of the tile and the whole raster.
 
@@ -253,7 +323,8 @@ def make_tiles(
         category_column: Column with the classes.
         tile: Longest side of a tile in pixels; a raster is cut into equal parts.
         min_share: Share of a polygon that a tile must show.
-        shares: Of the tiles in train, val and test; by default 0.7, 0.1, 0.2.
+        shares: Of the tiles in train, val and test; by default 0.7, 0.1, 0.2. Each that is asked for gets a tile while
+            there are tiles; `notes` tell which got none.
         reproject: Bring the polygons to each raster's CRS.
         seed: Of the draw of the splits.
         progress: Is called with (rasters done, rasters in all).
@@ -277,7 +348,7 @@ def make_tiles(
     report = TilesReport()
     features, report.mended = read_features(vector, text_column, layer, category_column)
     fate: dict[int, str] = {}
-    lines: list[dict] = []
+    tiles: list[_Tile] = []
     with gdal_env(), new_folder(out) as root:
         (root / 'images').mkdir()
         for done, raster in enumerate(rasters, 1):
@@ -285,22 +356,29 @@ def make_tiles(
             try:
                 report.notes += reader.notes
                 options = _Options(tile, min_share, reproject)
-                lines += _cut(reader, features, Path(raster).stem, root / 'images', options, fate)
+                tiles += _cut(reader, features, Path(raster).stem, root / 'images', options, fate)
             finally:
                 reader.close()
             if progress is not None:
                 progress(done, len(rasters))
+        splits = split_tiles([tile.image for tile in tiles], [tile.footprint for tile in tiles], shares, seed)
+        kept = [tile for tile in tiles if splits[tile.image] is not None]
+        for tile in tiles:
+            if splits[tile.image] is None:
+                report.left_out += 1
+                (root / tile.image).unlink()
+        told = {index for tile in kept for index in tile.features}
         for index, text in enumerate(features.text):
-            blank = text is None or not str(text).strip()
-            report.features[NO_TEXT if blank else fate.get(index, OUTSIDE)] += 1
-        if not lines:
+            what = NO_TEXT if text is None else fate.get(index, OUTSIDE)
+            report.features[BETWEEN if what == IN_TILE and index not in told else what] += 1
+        if not kept:
             raise DataError(f'no tile shows a described feature of {vector}: {dict(report.features)}')
-        splits = split_images({line['image'] for line in lines}, shares, seed)
-        report.tiles.update(splits.values())
         for split in SPLITS:
-            chosen = [line for line in lines if splits[line['image']] == split]
-            report.sentences[split] = len(chosen)
+            chosen = [tile for tile in kept if splits[tile.image] == split]
+            report.tiles[split], report.sentences[split] = len(chosen), sum(len(tile.lines) for tile in chosen)
             if chosen:
-                text = ''.join(json.dumps(line, ensure_ascii=False) + '\n' for line in chosen)
-                (root / f'{split}.jsonl').write_text(text, encoding='utf-8')
+                (root / f'{split}.jsonl').write_bytes(
+                    b''.join(json_line(line) for tile in chosen for line in tile.lines)
+                )
+        report.notes += empty_splits(report.tiles, shares, 'tiles')
     return report

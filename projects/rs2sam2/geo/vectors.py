@@ -1,13 +1,18 @@
 """Polygons of the objects as a GeoPackage or GeoJSON file."""
 
+import os
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyogrio
 import shapely
 from affine import Affine
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
+from pyogrio._err import CPLE_BaseError
+from pyogrio.errors import DataSourceError
 from rasterio.crs import CRS
 
 from rs2sam2.errors import ConfigError, DataError
@@ -49,6 +54,7 @@ class PolygonFile:
         self._meter = AreaMeter(crs, transform)
         self._objects: list[TracedObject] = []
         self._written = False
+        self._checksum = 0
         self._crs = crs.to_wkt() if crs is not None else None
         authority = crs.to_authority() if crs is not None else None
         if self._driver == 'GeoJSON' and crs is not None:
@@ -67,6 +73,8 @@ class PolygonFile:
         """Writes what is left; a file without objects has its fields all the same."""
         if self._objects or not self._written:
             self._flush()
+        with self._explained():
+            self._read_back()
 
     def _flush(self) -> None:
         objects, self._objects = self._objects, []
@@ -80,24 +88,71 @@ class PolygonFile:
             np.array([self._meter.unit] * len(objects), dtype=object),
             np.array([o.pixels for o in objects], dtype=np.int64),
         ]
+        outlines = shapely.to_wkb(polygons)
+        with self._explained(), warnings.catch_warnings():
+            warnings.filterwarnings('ignore', message="'crs' was not provided")
+            pyogrio.raw.write(
+                str(self._path),
+                outlines,
+                columns,
+                _FIELDS,
+                layer='objects',
+                driver=self._driver,
+                geometry_type='Polygon',
+                crs=self._crs,
+                append=self._written,
+            )
+        self._checksum = _add_checksum(self._checksum, outlines, columns)
+        self._written = True
+
+    def _read_back(self) -> None:
+        """Reads all that was written: on a full disk GDAL may end without an error, whatever is missing."""
+        path = str(self._path)
+        with open(path, 'rb') as file:
+            os.fsync(file.fileno())
+        known = pyogrio.read_info(path, layer='objects', force_feature_count=True)
+        found = checksum = 0
+        # GeoJSON is parsed from its start each time.
+        batch = _BATCH if self._driver == 'GPKG' else max(1, self.count)
+        while found < self.count:
+            _, _, outlines, columns = pyogrio.raw.read(
+                path, layer='objects', columns=_FIELDS, skip_features=found, max_features=batch
+            )
+            if not len(outlines):
+                break
+            found += len(outlines)
+            checksum = _add_checksum(checksum, outlines, columns)
+        same = known['features'] == found == self.count
+        if self._driver == 'GPKG':  # GeoJSON rounds numbers
+            same &= checksum == self._checksum and known['capabilities']['fast_spatial_filter']
+            same &= not self.count or self._indexed(path, known) == self.count
+        if not same:
+            raise DataSourceError(f'it does not read as it was written: {found:,} of {self.count:,} objects')
+
+    def _indexed(self, path: str, known: dict) -> int:
+        """How many objects the spatial index leads to."""
+        everything = tuple(pyogrio.read_info(path, layer='objects', force_total_bounds=True)['total_bounds'])
+        _, numbers, _, _ = pyogrio.raw.read(
+            path, layer='objects', columns=[], read_geometry=False, bbox=everything, return_fids=True
+        )
+        return len(numbers)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings('ignore', message="'crs' was not provided")
-                pyogrio.raw.write(
-                    str(self._path),
-                    shapely.to_wkb(polygons),
-                    columns,
-                    _FIELDS,
-                    layer='objects',
-                    driver=self._driver,
-                    geometry_type='Polygon',
-                    crs=self._crs,
-                    append=self._written,
-                )
-        except (DataSourceError, DataLayerError, FeatureError, GeometryError) as error:
+            yield
+        except (RuntimeError, CPLE_BaseError) as error:
             text = ' '.join(str(error).split())[-160:]
             raise DataError(f'{self._path.name} cannot be written ({text}); is the disk full?') from error
-        self._written = True
 
     def _to_crs(self, points: np.ndarray) -> np.ndarray:
         return np.column_stack(to_crs(self._transform, *points.T))
+
+
+def _add_checksum(checksum: int, outlines: np.ndarray, columns: list[np.ndarray]) -> int:
+    for outline in outlines:
+        checksum = zlib.crc32(outline, checksum)
+    for column in columns:
+        text = column.dtype.kind not in 'if'
+        checksum = zlib.crc32('\0'.join(column).encode() if text else np.ascontiguousarray(column), checksum)
+    return checksum

@@ -19,10 +19,12 @@ from rich.progress import track
 from rs2sam2.datasets.transforms.turning import LOADERS
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.inference.ahead import one_ahead
+from rs2sam2.inference.arguments import check_batch_size, check_min_score
 from rs2sam2.inference.images import ImageSource, InputImage, load_image, pair
 from rs2sam2.inference.points import Box, Points, point_prompts, turn_prompts
 from rs2sam2.inference.results import SegmentationResult
 from rs2sam2.inference.source import find_model, test_pipeline
+from rs2sam2.inference.training_data import training_data
 from rs2sam2.inference.turning import Elements, Turning
 from rs2sam2.models.averaging import average_turned
 from rs2sam2.models.common.precision import choose_precision
@@ -30,6 +32,7 @@ from rs2sam2.models.protocol import ReferringSegmentor
 from rs2sam2.structures import PointPrompts, RefSegDataSample
 from rs2sam2.visualization.overlay import FOUND, draw_regions
 from rs2sam2.weights.building import build_filled
+from rs2sam2.weights.files import open_state_dict
 
 OVERLAY_SIDE = 2048
 
@@ -74,6 +77,7 @@ class RS2SAM2Inferencer(BaseInferencer):
 
     Attributes:
         precision: what the model computes in: 'fp32', 'bf16' or 'fp16'.
+        trained_on: name and kind of the pictures that the model learned from; None where nothing says it.
 
     Raises:
         RefSegError: the model cannot be used; one line says why.
@@ -125,8 +129,7 @@ class RS2SAM2Inferencer(BaseInferencer):
         """
         if (pairs is None) == (inputs is None) or (inputs is None) != (expressions is None):
             raise DataError('give images and expressions, or pairs=')
-        if batch_size < 1:
-            raise ConfigError(f'batch_size={batch_size}: at least 1')
+        batch_size, min_score = check_batch_size(batch_size), check_min_score(min_score)
         jobs = pair(inputs, expressions) if pairs is None else list(pairs)
         if (box is not None or point is not None) and len({_key(image) for image, _ in jobs}) != 1:
             raise DataError('box and point belong to one image: call once for each image')
@@ -239,6 +242,7 @@ class RS2SAM2Inferencer(BaseInferencer):
         except (TypeError, ValueError, KeyError, AttributeError, AssertionError, RuntimeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConfigError(f'{self.source.config_path}: the model cannot be built ({reason})') from error
+        self.trained_on = training_data(cfg, open_state_dict(weights).content.get('meta'))
         model.precision = self.precision or model.precision
         self.precision = choose_precision(model.precision, torch.device(device))
         if self.compiled:

@@ -1,11 +1,12 @@
 """Clicks and boxes in pixels of the original image, as SAM2 takes them."""
 
 from collections.abc import Sequence
-from numbers import Real
+from typing import Any
 
 import torch
 
 from rs2sam2.errors import DataError
+from rs2sam2.inference.arguments import is_number
 from rs2sam2.structures import PointPrompts
 from rs2sam2.symmetry import SYMMETRIES
 
@@ -65,22 +66,39 @@ def turn_prompts(points: PointPrompts | None, element: str, view_size: tuple[int
     return PointPrompts(coords, points.labels)
 
 
-def _listed(point: Points) -> Sequence[Sequence[float]]:
-    return [point] if len(point) and isinstance(point[0], Real) else point
+def _listed(point: Points) -> list:
+    """One point, or a list of them, as a list."""
+    rows = _plain(point)
+    several = isinstance(rows, list) and all(isinstance(_plain(row), list) for row in rows)
+    return rows if several else [rows]
+
+
+def _plain(value: Any) -> Any:
+    """Arrays, tensors and tuples as lists; everything else as it is."""
+    if hasattr(value, 'tolist'):
+        return value.tolist()
+    return list(value) if isinstance(value, (tuple, list)) else value
+
+
+def _are_numbers(value: Any, counts: tuple[int, ...]) -> bool:
+    return isinstance(value, list) and len(value) in counts and all(map(is_number, value))
 
 
 def _corners(box: Box, size: tuple[int, int]) -> list[tuple[float, float, int]]:
     height, width = size
-    if len(box) != 4 or not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
-        raise DataError(f'box={tuple(box)} is not x0, y0, x1, y1 inside the image of {width}x{height}')
+    box = _plain(box)
+    if not _are_numbers(box, (4,)) or not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
+        raise DataError(f'box={box!r} is not x0, y0, x1, y1 inside the image of {width}x{height}')
     return [(float(box[0]), float(box[1]), UPPER_LEFT), (float(box[2]), float(box[3]), LOWER_RIGHT)]
 
 
 def _click(point: Sequence[float], size: tuple[int, int]) -> tuple[float, float, int]:
     height, width = size
-    label = point[2] if len(point) == 3 else ON
-    if len(point) not in (2, 3) or label not in (BESIDE, ON) or not (0 <= point[0] < width and 0 <= point[1] < height):
+    point = _plain(point)
+    is_point = _are_numbers(point, (2, 3)) and 0 <= point[0] < width and 0 <= point[1] < height
+    label = point[2] if is_point and len(point) == 3 else ON
+    if not is_point or label not in (BESIDE, ON):
         raise DataError(
-            f'point={tuple(point)} is not x, y (and 1 on the target, 0 beside it) inside the image of {width}x{height}'
+            f'point={point!r} is not x, y (and 1 on the target, 0 beside it) inside the image of {width}x{height}'
         )
     return float(point[0]), float(point[1]), int(label)

@@ -1,5 +1,6 @@
 """Where a model comes from: a config and a checkpoint, or the work dir that training left."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,14 @@ from rs2sam2.engine.work_dir import POINTER, latest_checkpoint
 from rs2sam2.errors import CheckpointError, ConfigError, TokenizerError
 from rs2sam2.models.protocol import ReferringSegmentor
 from rs2sam2.weights.bundle import MANIFEST, is_bundle, read_bundle
+from rs2sam2.weights.hub import COMPANIONS, Fetched, fetch, parse_place
+from rs2sam2.weights.zoo import Published, find_published, here, how_to_get, locate, obtain, published, suggest
+
+# By what a folder shows that it holds a tokenizer.
+TOKENIZER_FILES = {
+    'RefSegTokenizer': ('sentencepiece.bpe.model', 'beit3.spm'),
+    'HFTokenizer': tuple(name for name in COMPANIONS if name.startswith(('tokenizer', 'vocab', 'spiece'))),
+}
 
 
 class ModelSource(NamedTuple):
@@ -42,31 +51,82 @@ def find_model(model: str | Path, weights: str | Path | None = None) -> ModelSou
     """Find config and weights.
 
     Args:
-        model: a config file; or a bundle (see `weights/bundle.py`); or a work dir: then the config that training
-            dumped into it and, without `weights`, its `best_*.pth`, else what its `last_checkpoint` names.
-        weights: checkpoint; it may be one of the published files.
+        model: the name of a published model, `hf:user/repo[@revision][/folder]`, or a bundle's folder; a config file;
+            or a work dir: then the config that training dumped into it and, without `weights`, its `best_*.pth`, else
+            what its `last_checkpoint` names. What is published is fetched where it is not here.
+        weights: checkpoint; it may be one of the published files, or a name.
 
     Raises:
-        ConfigError: no config, or several.
-        CheckpointError: no weights, or several that are best.
+        ConfigError: no config, or several, or a bundle that is refused.
+        CheckpointError: no weights, or several that are best, or they cannot be fetched.
         TokenizerError: the config names a tokenizer that is in none of the places where it is looked for.
     """
-    model = Path(model)
-    folder = model if model.is_dir() else None
-    if folder is None and model.suffix != '.py':
-        what = 'a checkpoint goes to weights' if model.is_file() else 'there is none of that name'
-        raise ConfigError(f'{model} is neither a config (*.py) nor a work dir: {what}')
-    if folder is not None and is_bundle(folder):
-        bundle = read_bundle(folder)
-        return ModelSource(bundle.config, folder / MANIFEST, Path(weights) if weights else bundle.weights)
-    path = model if folder is None else _dumped_config(folder)
+    text = str(model)
+    path = Path(model)
+    if path.suffix == '.py' and path.is_file():
+        return _from_config(path, path.parent, weights)
+    # A name is meant where it is one, unless a folder of that name holds a model.
+    entry = None if _holds_model(path) and not _is_local(text) else find_published(text)
+    if entry is not None:
+        return _from_published(entry, weights)
+    if path.is_dir():
+        if is_bundle(path):
+            return _from_bundle(path, weights)
+        return _from_config(_dumped_config(path), path, weights or _best_checkpoint(path))
+    if (place := parse_place(text)) is not None:
+        entry = next((one for one in published().values() if one.place == place), None)
+        if entry is not None:
+            return _from_published(entry, weights)
+        folder = fetch(place).folder
+        if not is_bundle(folder):
+            raise ConfigError(
+                f'{place} is no bundle of this package: give a config as the model and {place} as weights'
+            )
+        return _from_bundle(folder, weights)
+    what = 'a checkpoint goes to weights' if path.is_file() else f'there is none of that name{suggest(text)}'
+    raise ConfigError(f'{model} is neither a config (*.py), a work dir or bundle, nor a published model: {what}')
+
+
+def _from_config(path: Path, folder: Path, weights: str | Path | None) -> ModelSource:
     config = load_config(str(path), None, 'none', None)
-    if weights is None:
-        weights = _best_checkpoint(folder) if folder else config.get('load_from')
+    weights = weights or config.get('load_from')
     if weights is None:
         raise CheckpointError(f'{path} alone has no trained weights: name a checkpoint, or give a work dir')
-    place_tokenizer(config, folder or path.parent)
-    return ModelSource(config, path, Path(weights))
+    found = locate(weights)
+    place_tokenizer(config, (folder, *_folders_of(found)))
+    return ModelSource(config, path, found.weights)
+
+
+def _from_published(entry: Published, weights: str | Path | None) -> ModelSource:
+    if entry.config is None and not isinstance(entry.place, Path):
+        raise ConfigError(f'{entry.name} is no whole model: training starts from it (rs2sam2 models lists the models)')
+    found = locate(weights) if weights else obtain(entry)
+    if is_bundle(found.folder) and entry.config is None:
+        return _from_bundle(found.folder, weights)
+    config = load_config(str(entry.config), None, 'none', None)
+    place_tokenizer(config, _folders_of(found), entry.needs)
+    return ModelSource(config, entry.config, found.weights)
+
+
+def _from_bundle(folder: Path, weights: str | Path | None) -> ModelSource:
+    bundle = read_bundle(folder)
+    return ModelSource(bundle.config, folder / MANIFEST, locate(weights).weights if weights else bundle.weights)
+
+
+def _holds_model(path: Path) -> bool:
+    return path.is_dir() and (is_bundle(path) or any(path.glob('*.py')))
+
+
+def _is_local(text: str) -> bool:
+    """Whether it is the path under which configs name published files: a folder without a config of ours."""
+    return any(entry.local and Path(entry.local) == Path(text) for entry in published().values())
+
+
+def _folders_of(found: Fetched) -> tuple[Path, ...]:
+    """Where a tokenizer may lie: beside the weights, or in a repository's folders above them."""
+    parents = found.folder.parents
+    depth = next((number for number, parent in enumerate(parents) if parent.name == 'snapshots'), 0)
+    return (found.folder, *parents[: max(0, depth)])
 
 
 def test_pipeline(config: Config) -> list[dict]:
@@ -84,11 +144,17 @@ def scene_defaults(config: Config, model: ReferringSegmentor) -> SceneDefaults:
     return SceneDefaults(stated.get('window', model.input_spec.image_size), stated.get('gsd'))
 
 
-def place_tokenizer(config: Config, folder: Path) -> None:
+def place_tokenizer(config: Config, folders: Sequence[Path], needs: Sequence[str] = ()) -> None:
     """Find the tokenizer of the test pipeline.
 
-    A relative path is taken from the current folder, as in training; else from `folder`, whole or by its last part, so
-    that a work dir with its tokenizer beside the checkpoint can be moved.
+    A relative path is taken from the current folder, as in training; else from `folders`, whole or by its last part, so
+    that a work dir with its tokenizer beside the checkpoint can be moved; else a folder itself may be meant, as
+    published ones hold weights and tokenizer.
+
+    Args:
+        config: changed in place.
+        folders: where to look.
+        needs: published tokenizers that may be fetched.
 
     Raises:
         TokenizerError: it is in none of these places.
@@ -98,12 +164,29 @@ def place_tokenizer(config: Config, folder: Path) -> None:
         if not isinstance(tokenizer, dict) or 'path' not in tokenizer:
             continue
         path = Path(tokenizer['path'])
-        places = dict.fromkeys((path, folder / path, folder / path.name))
+        places = dict.fromkeys((path, *(folder / one for folder in folders for one in (path, path.name))))
         found = next((place for place in places if place.exists()), None)
         if found is None:
+            files = TOKENIZER_FILES.get(tokenizer.get('type'), ())
+            found = next((folder for folder in folders if any((folder / name).is_file() for name in files)), None)
+        if found is None:
+            found = _published_tokenizer(path, needs)
+        if found is None:
             tried = ', '.join(map(str, places))
-            raise TokenizerError(f'the tokenizer {path} of {config.filename} is missing (looked for {tried})')
+            entry = find_published(path)
+            remedy = f': {how_to_get(entry)}' if entry else ''
+            raise TokenizerError(f'the tokenizer {path} of {config.filename} is missing (looked for {tried}){remedy}')
         tokenizer['path'] = str(found)
+
+
+def _published_tokenizer(path: Path, needs: Sequence[str]) -> Path | None:
+    entry = find_published(path)
+    if entry is None:
+        return None
+    found = obtain(entry) if entry.name in needs else here(entry)
+    if found is None:
+        return None
+    return found.weights if entry.source == 'tokenizer' else found.folder
 
 
 def _dumped_config(folder: Path) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-Use = Literal['free', 'place', 'relation', 'side', 'adjective', 'heading']
+Use = Literal['free', 'place', 'relation', 'side', 'adjective', 'heading', 'wind']
 Vector = tuple[int, int]
 
 TOPS = ('at the top', 'on the top')
@@ -57,7 +57,8 @@ ADJECTIVES = _words(
 OWN_SIDES = _words(
     """turn turns turning lane lanes wing wings bank hand hands handed angle angles angled triangle way track tracks
     foot arm leg shoulder bend curve exit ramp floor floors deck decks level levels layer storey story roof
-    row rows column columns view down luggage"""
+    row rows column columns view down luggage engine engines wingtip headlight headlights wheel wheels carriageway
+    secret speed quality whale"""
 )
 """After "left" or "top" they make a thing's own side, its height, or another word altogether."""
 NO_LANDMARKS = _words('ground water sea average way')
@@ -73,6 +74,8 @@ DOUBTFUL = _words(
     horizontal vertical horizontally vertically lefty righty north south east west"""
 )
 """Outside the table's phrases nobody knows what they mean in the turned picture."""
+WIND_LETTERS = _words('N E S W N-S E-W S-N W-E NNE ENE ESE SSE SSW WSW WNW NNW')
+"""Written so they are winds, but no phrase of the table."""
 ORDINALS = _words('first second third fourth fifth sixth seventh eighth ninth tenth last')
 FOREIGN = _words(
     """der das dem den ein eine einer und auf mit rechts links oben unten unter
@@ -81,6 +84,9 @@ FOREIGN = _words(
     il lo gli della dello sinistra destra sopra sotto nel
     esquerda direita acima abaixo embaixo da em
     het een naast boven onder
+    derecho izquierdo droit destro cima baixo topo superior inferior norte oeste nord sud ouest osten westen norden
+    noord zuid oost linksboven rechtsboven linksonder rechtsonder kiri kanan atas bawah soldaki sagdaki
+    lewej prawej lewo prawo vlevo vpravo vanster venstre
     zuo shang xia zhong"""
 )
 """Articles and directions of other languages that are no words of English."""
@@ -100,7 +106,8 @@ def _places(top: str) -> Iterator[Family]:
         for word in _SAME_PREPOSITION:
             yield _sides(*(f'{word} the {far}{side}' for side in ('top', 'right', 'bottom', 'left')), 'place')
     yield _sides('from top', 'from right', 'from bottom', 'from left', 'place')
-    for middle in ('center', 'centre', 'middle'):
+    yield _sides('at top', 'at right', 'at bottom', 'at left', 'place')
+    for middle in ('center', 'centre', 'middle', 'mid'):
         for template in (f'{{}} {middle}', f'{middle} {{}}', f'{{}}-{middle}', f'{middle}-{{}}'):
             yield _sides(*(template.format(side) for side in ('top', 'right', 'bottom', 'left')))
 
@@ -159,20 +166,18 @@ def _winds() -> Iterator[Family]:
     main = list(_WINDS.items())
     pairs = [(a, b, (va[0] + vb[0], va[1] + vb[1])) for a, va in main[::2] for b, vb in main[1::2]]
     for ending in _WIND_ENDINGS:
-        yield Family({vector: f'{wind}{ending}' for wind, vector in main})
+        yield Family({vector: f'{wind}{ending}' for wind, vector in main}, 'wind')
         for joint in ('-', '', ' '):
-            yield Family({vector: f'{a}{joint}{b}{ending}' for a, b, vector in pairs})
-            if not ending:
-                for inner in ('-', ''):
-                    yield Family(
-                        {
-                            (vc[0] + v[0], vc[1] + v[1]): f'{c}{joint}{a}{inner}{b}'
-                            for a, b, v in pairs
-                            for c, vc in main
-                            if c in (a, b)
-                        }
-                    )
-    yield Family({vector: f'{a[0]}{b[0]}' for a, b, vector in pairs})
+            yield Family({vector: f'{a}{joint}{b}{ending}' for a, b, vector in pairs}, 'wind')
+    # Of three words, as 'west-southwest': a main wind and a pair that holds it.
+    triples = [(c, vc, a, b, v) for a, b, v in pairs for c, vc in main if c in (a, b)]
+    for joint, inner in ((x, y) for x in ('-', '', ' ') for y in ('-', '')):
+        phrases = {(vc[0] + v[0], vc[1] + v[1]): f'{c}{joint}{a}{inner}{b}' for c, vc, a, b, v in triples}
+        yield Family(phrases, 'wind')
+    yield Family({vector: f'{a[0]}{b[0]}' for a, b, vector in pairs}, 'wind')
+    for joint in ('-', ' to '):
+        ends = [(f'{a}{joint}{b}', va) for a, va in main for b, vb in main if va == (-vb[0], -vb[1])]
+        yield Family({vector: phrase for phrase, vector in ends}, 'wind')
 
 
 def families(top: str) -> Iterator[Family]:

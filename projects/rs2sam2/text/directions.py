@@ -24,6 +24,7 @@ from rs2sam2.text.direction_words import (
     OWN_SIDES,
     SIDE_NOUNS,
     TOPS,
+    WIND_LETTERS,
     Family,
     Use,
     families,
@@ -152,20 +153,29 @@ def _check_rest(sentence: str, words: list[_Word], within: set[int], symmetry: S
         raise _refusal(sentence, symmetry, 'clock positions and angles', f'{clock[0]!r}')
     for index, word in enumerate(words):
         if index in within:
-            if word.text[0].isupper() and not word.text.isupper() and _in_name(words, index):
+            if word.text[0].isupper() and _before_capital(words, index + 1):
                 raise _refusal(sentence, symmetry, 'may be a name', f'{word.text} {words[index + 1].text}')
             continue
         parts = {word.lower, *re.split("[-']", word.lower)}
-        if (parts & DOUBTFUL and word.lower not in HARMLESS) or word.text in ('N', 'E', 'S', 'W'):
+        if (parts & DOUBTFUL and word.lower not in HARMLESS) or word.text in WIND_LETTERS:
             raise _refusal(sentence, symmetry, 'a word of direction in no known phrase', f'{word.text!r}')
-        if word.lower in ORDINALS and not _counts_from(words, index, within):
+        if _is_ordinal(words, index) and not _counts_from(words, index, within):
             raise _refusal(sentence, symmetry, 'counted without a side to count from', f'{word.text!r}')
 
 
-def _in_name(words: list[_Word], index: int) -> bool:
-    """Whether a capital follows, as in "North Pier"."""
-    following = words[index + 1] if index + 1 < len(words) else None
-    return following is not None and following.joined and following.text[0].isupper()
+def _before_capital(words: list[_Word], last: int) -> bool:
+    """Whether a capital follows, as in "North Pier" and "west London"; not where all is in capitals."""
+    if last >= len(words) or not words[last].joined or not words[last].text[0].isupper():
+        return False
+    return not all(word.text.isupper() for word in words)
+
+
+def _is_ordinal(words: list[_Word], index: int) -> bool:
+    """'second', and the 'nd' of '2nd'."""
+    word = words[index]
+    return word.lower in ORDINALS or (
+        word.lower in ('st', 'nd', 'rd', 'th') and index > 0 and words[index - 1].end == word.start
+    )
 
 
 def _counts_from(words: list[_Word], index: int, within: set[int]) -> bool:
@@ -268,7 +278,11 @@ def _is_adjective(words: list[_Word], first: int, last: int) -> bool:
     after, before = _next(words, last), _before(words, first)
     if after is None or any(after in group for group in _NO_NOUNS):
         return False
-    return before is None or before in ADJECTIVES
+    return (before is None or before in ADJECTIVES) and not _before_capital(words, last)
+
+
+def _is_wind(words: list[_Word], first: int, last: int) -> bool:
+    return not _before_capital(words, last)
 
 
 def _is_heading(words: list[_Word], first: int, last: int) -> bool:
@@ -286,6 +300,7 @@ _USES: dict[Use, Callable[[list[_Word], int, int], bool]] = {
     'side': _is_side,
     'adjective': _is_adjective,
     'heading': _is_heading,
+    'wind': _is_wind,
 }
 
 

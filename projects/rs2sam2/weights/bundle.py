@@ -29,10 +29,13 @@ MANIFEST, WEIGHTS, TOKENIZER, CARD = 'bundle.json', 'model.safetensors', 'tokeni
 FORMAT = 1
 PACKAGE = 'rs2sam2'
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-# Python files, and files of weights that are pickles.
-FOREIGN_SUFFIXES = ('.py', '.pyc', '.bin', '.pt', '.pth', '.ckpt', '.pkl', '.pickle', '.joblib', '.npy', '.npz')
-MAX_BYTES, MAX_DEPTH, MAX_FILES = 1 << 20, 20, 1000
+# All that a bundle has a use for: its parts, and pictures of its card.
+SUFFIXES = ('.json', '.safetensors', '.md', '.txt', '.model', '.spm', '.png', '.jpg', '.jpeg', '.webp', '.svg')
+NAMES = ('LICENSE', 'LICENCE', 'NOTICE')
+MAX_BYTES, MAX_DEPTH, MAX_FILES, MAX_NUMBER = 1 << 20, 20, 1000, 10_000_000
 _KEYS = {'format': int, 'model': dict, 'pipeline': list, 'scene': dict, 'about': dict}
+# What may be a folder's name elsewhere; here it is values.
+_DESCRIBED = ('towers', 'bert', 'tokenizer')
 # What an argument of a component may not be: these read files, fetch or build things of their own.
 _FORBIDDEN = ('init_cfg', 'pretrained', 'checkpoint', 'custom_imports', 'trust_remote_code', 'auto_map', 'backend_args')
 
@@ -142,15 +145,21 @@ def _check_files(folder: Path) -> None:
     """Refuse files that do not belong there: code, pickles, links out of the folder."""
     home = folder.resolve()
     # A hub's cache keeps a snapshot's files as links into its own store beside it.
-    store = home.parents[1] / 'blobs' if home.parent.name == 'snapshots' else home
-    for number, path in enumerate(sorted(folder.rglob('*'))):
-        if number >= MAX_FILES:
+    snapshot = next((one for one in (home, *home.parents) if one.parent.name == 'snapshots'), None)
+    homes = [home] if snapshot is None else [home, snapshot.parents[1] / 'blobs']
+    number = 0
+    for path in sorted(folder.rglob('*')):
+        # Of git's folder and the hub client's nothing is read.
+        if any(part.startswith('.') for part in path.relative_to(folder).parts):
+            continue
+        number += 1
+        if number > MAX_FILES:
             raise ConfigError(f'{folder} holds more than {MAX_FILES} files, it is no bundle')
         real = path.resolve()
-        if not (real.is_relative_to(home) or real.is_relative_to(store)) or not (real.is_file() or real.is_dir()):
+        if not any(real.is_relative_to(one) for one in homes) or not (real.is_file() or real.is_dir()):
             raise ConfigError(f'{path} is no file of the bundle (it leads to {real}): remove it')
-        if path.suffix.lower() in FOREIGN_SUFFIXES:
-            raise ConfigError(f'{path}: a bundle holds neither code nor pickles: remove it')
+        if real.is_file() and path.suffix.lower() not in SUFFIXES and path.name not in NAMES:
+            raise ConfigError(f'{path}: a bundle holds no code, no pickles and nothing else of its kind: remove it')
     if not (folder / WEIGHTS).is_file():
         raise ConfigError(f'{folder} is no whole bundle: {WEIGHTS} is missing, fetch it anew')
 
@@ -160,8 +169,8 @@ def _read_json(path: Path) -> dict:
         raise ConfigError(f'{path} has {path.stat().st_size:,} bytes, more than a bundle needs ({MAX_BYTES:,})')
     try:
         content = json.loads(path.read_bytes(), object_pairs_hook=_unique, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f'{path} is no JSON of a bundle ({error}): fetch it anew') from None
+    except (ValueError, RecursionError, OSError) as error:
+        raise ConfigError(f'{path} is no JSON of a bundle ({str(error)[:200]}): fetch it anew') from None
     if not isinstance(content, dict):
         raise ConfigError(f'{path} is no JSON object: fetch the bundle anew')
     return content
@@ -193,8 +202,8 @@ def _check_plain(value: Any, where: str) -> None:
     for place, key, one in _walk(value, where):
         if key is not None and key.startswith('_'):
             raise ConfigError(f'{place}: keys with _ in front do not belong into a bundle')
-        if isinstance(one, float) and not math.isfinite(one):
-            raise ConfigError(f'{place} is no finite number')
+        if isinstance(one, (int, float)) and not (math.isfinite(one) and abs(one) <= MAX_NUMBER):
+            raise ConfigError(f'{place} is {str(one)[:40]}: a bundle needs no such number')
 
 
 def _check_parts(value: Any, where: str, registry: Registry) -> None:
@@ -205,6 +214,8 @@ def _check_parts(value: Any, where: str, registry: Registry) -> None:
     for place, key, one in _walk(dict(value=value), where.rpartition('.')[0] or where):
         if key in _FORBIDDEN:
             raise ConfigError(f'{place} does not belong into a bundle: it would read other files or run code')
+        if key in _DESCRIBED and not isinstance(one, (dict, type(None))):
+            raise ConfigError(f'{place} is {one!r}: a bundle describes it by values and names no folder')
         if registry is MODELS and isinstance(one, str) and ('/' in one or '\\' in one):
             raise ConfigError(f'{place} is {one!r}: a model of a bundle names no files')
         if isinstance(one, dict) and 'type' in one:

@@ -1,6 +1,5 @@
 """Load published, converted and own weights into a model, strictly."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from rs2sam2.weights.adapters import ADAPTERS
 from rs2sam2.weights.adapters.adapter import OWN, Adapter, Conversion, detect, to_ours
 from rs2sam2.weights.files import StateDictFile, open_state_dict
 from rs2sam2.weights.targets import loaded_specs
+from rs2sam2.weights.zoo import locate
 
 
 def find_adapter(source: str) -> Adapter:
@@ -84,7 +84,8 @@ class OfficialWeights:
 
     Args:
         source: a key of `ADAPTERS`, such as 'rs2sam2', 'sam2' or 'swin' (docs/weights.md lists them).
-        checkpoint: the published file or folder, or what `tools/model_converters/convert.py` made of it.
+        checkpoint: the published file or folder, or what `tools/model_converters/convert.py` made of it; a name that
+            `rs2sam2 models` lists, or `hf:user/repo[@revision][/folder]`, which is fetched.
 
     Raises:
         ConfigError: the source is unknown.
@@ -92,15 +93,12 @@ class OfficialWeights:
 
     def __init__(self, source: str, checkpoint: str) -> None:
         self.adapter = find_adapter(source)
-        self.checkpoint = Path(checkpoint)
+        self.checkpoint = checkpoint
 
     def __call__(self, module: nn.Module) -> None:
         """Fill the module; raises `CheckpointError` where the file is missing or does not fit it."""
-        if not self.checkpoint.exists():
-            raise CheckpointError(
-                f'{self.checkpoint} is missing: {self.adapter.title} weights, published at {self.adapter.published}'
-            )
-        file = open_state_dict(self.checkpoint)
+        what = f'{self.adapter.title} weights, published at {self.adapter.published}'
+        file = open_state_dict(locate(self.checkpoint, what).weights)
         meta: Any = file.content.get('meta')
         is_converted = isinstance(meta, dict) and meta.get('source') == self.adapter.source
         load_into(module, self.adapter.converted() if is_converted else self.adapter, file)
