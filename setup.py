@@ -59,6 +59,8 @@ setup(
     package_dir={'': 'projects'},
     packages=PACKAGES,
     py_modules=['rs2sam2_command'],
+    # The model that travels along: bundles/demo.
+    package_data={'rs2sam2': ['bundles/*/*', 'bundles/*/tokenizer/*']},
     cmdclass=dict(build_py=BuildWithMim),
     install_requires=requirements('runtime'),
     extras_require={name: requirements(name) for name in ('demo', 'geo', 'lora', 'tests')},

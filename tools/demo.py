@@ -1,13 +1,16 @@
-"""The whole system on one page: draw a data set, train, test, show.
+"""The whole system on one page, in minutes: draw scenes, segment, test, train, show.
 
-python tools/demo.py [--config CONFIG] [--data DIR] [--work-dir DIR]
+python tools/demo.py [--train] [--data DIR] [--work-dir DIR]
 
-Runs tools/train.py and tools/test.py as a user would, with the same config, and sums up their results. What is already
-there (the data set, the trained checkpoint) is used again.
+The model named `demo` travels with the package: it segments a drawn scene and is tested on scenes that it has not seen,
+as they are and with expressions or images shuffled. Then the same network is trained from scratch for two minutes.
+All of it runs as a user would run it: rs2sam2 segment, tools/test.py, tools/train.py. With `--train` the network is
+trained as the embedded one was, and tested in its place. What is already there is used again.
 """
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -15,8 +18,8 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rs2sam2.engine.launch import load_config, one_line_errors
-from rs2sam2.engine.tool_runs import run_tool
+from rs2sam2.engine.launch import one_line_errors
+from rs2sam2.engine.tool_runs import run_command, run_tool
 from rs2sam2.evaluation.results import SampleResult, bootstrap_interval, read_results, summarise
 from rs2sam2.synthetic.dataset import build_demo_dataset
 from rs2sam2.terminal import plain, plain_console
@@ -24,26 +27,26 @@ from rs2sam2.text.position import uses_position
 from rs2sam2.visualization.figure import contact_sheet
 
 TOOLS = Path(__file__).resolve().parent
+CONFIGS = TOOLS.parent / 'configs'
+CONFIG, SHORT = CONFIGS / 'rs2sam2_tiny_demo.py', CONFIGS / 'rs2sam2_tiny_demo_short.py'
+EMBEDDED = 'demo'
 SCENES = dict(train=2000, val=40, test=150)
 SIZE = 160
 DRAWN, PICTURES = 90, 6
+CONTROLS = {'as they are': None, 'expressions shuffled': 'shuffled_expressions', 'images shuffled': 'shuffled_images'}
+FIRST = 'images/rrsisd/JPEGImages/02045.jpg', 'the storage tank on the right'
 console = plain_console()
 
 
-def step(title: str) -> float:
-    """Print a heading; return the time."""
-    console.rule(plain(title))
-    return time.time()
-
-
 def draw_data(folder: Path) -> None:
-    """Draw the embedded data set."""
-    columns = (TextColumn('drawing scenes'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task('', total=sum(SCENES.values()))
-        build_demo_dataset(
-            folder, SCENES, SIZE, workers=os.cpu_count() or 1, progress=lambda done, _: bar.update(task, completed=done)
-        )
+    """Draw the embedded data set, unless it is there."""
+    if not folder.exists():
+        columns = (TextColumn('drawing scenes'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task('', total=sum(SCENES.values()))
+            cores = os.cpu_count() or 1
+            build_demo_dataset(folder, SCENES, SIZE, workers=cores, progress=lambda n, _: bar.update(task, completed=n))
+    print(plain(f'data set: {folder}'))
 
 
 def run(tool: str, *args: object) -> None:
@@ -51,10 +54,23 @@ def run(tool: str, *args: object) -> None:
     run_tool(TOOLS / tool, *args, processes=min(2, os.cpu_count() or 1))
 
 
+def test(checkpoint: object, work_dir: Path) -> dict[str, list[SampleResult]]:
+    """Test a checkpoint on the data as they are, then with what a model must not do without shuffled."""
+    results = {}
+    for name, control in CONTROLS.items():
+        out = work_dir / (control or 'test')
+        if not (out / 'results.jsonl').exists():
+            show = [] if control else ['--show-dir', out / 'pictures']
+            options = [f'test_dataloader.dataset.control={control}'] if control else []
+            options.append(f'default_hooks.visualization.max_images={DRAWN}')
+            run('test.py', CONFIG, checkpoint, '--work-dir', out, '--out', out, *show, '--cfg-options', *options)
+        results[name] = read_results(out / 'results.jsonl')
+    return results
+
+
 def summary(results: dict[str, list[SampleResult]]) -> Table:
     """Table of the three tests, and of the expressions without position words."""
-    plain = results['as they are']
-    without = [row for row in plain if not uses_position(row.expression)]
+    without = [row for row in results['as they are'] if not uses_position(row.expression)]
     table = Table('test on unseen scenes', 'sentences', 'mIoU', '95 %', 'oIoU', 'Pr@0.5')
     for name, rows in {**results, 'expressions without position words': without}.items():
         values = summarise(rows)
@@ -66,53 +82,52 @@ def summary(results: dict[str, list[SampleResult]]) -> Table:
     return table
 
 
+def draw_sheet(pictures: Path, sheet: Path) -> None:
+    """A few of the test's pictures on one."""
+    found = sorted(pictures.glob('*.jpg'))
+    contact_sheet([Image.open(path) for path in found[:: max(1, len(found) // PICTURES)][:PICTURES]], columns=2).save(
+        sheet
+    )
+
+
 def main() -> None:
-    """Draw, train, test, show."""
+    """Draw, segment, test, train, show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--config', default=TOOLS.parent / 'configs/rs2sam2_tiny_demo.py', help='config to train')
+    parser.add_argument('--train', action='store_true', help='the whole training of the embedded model (13 minutes)')
     parser.add_argument('--data', default='data/demo', type=Path, help='folder of the data set')
-    parser.add_argument('--work-dir', default='work_dirs/demo', type=Path, help='folder of everything else')
+    parser.add_argument('--work-dir', type=Path, help='folder of all else (work_dirs/demo; work_dirs/demo_train)')
     args = parser.parse_args()
+    work_dir = args.work_dir or Path('work_dirs/demo_train' if args.train else 'work_dirs/demo')
     begin = time.time()
-    cfg = load_config(str(args.config), None, 'none', None)
 
-    step('1  data: aerial-looking scenes with referring expressions, in the layout of RRSIS-D')
-    if not args.data.exists():
-        draw_data(args.data)
-    print(plain(f'data set: {args.data}'))
+    console.rule('1  data: aerial-looking scenes with referring expressions, in the layout of RRSIS-D')
+    draw_data(args.data)
+    if args.train:
+        console.rule('2  training: tools/train.py on two processes')
+        run('train.py', CONFIG, '--work-dir', work_dir, '--resume')
+        (model,) = work_dir.glob('best_*.pth')
+    else:
+        console.rule('2  segment: rs2sam2 segment with the model that travels with the package')
+        picture, expression = args.data / FIRST[0], FIRST[1]
+        command = ['segment', picture, '-e', expression, '--model', EMBEDDED, '--out', work_dir / 'segmented']
+        run_command(sys.executable, '-m', 'rs2sam2.cli.main', *command)
+        model = EMBEDDED
 
-    step('2  training: tools/train.py on two processes')
-    checkpoint = args.work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
-    if not checkpoint.exists():
-        run('train.py', args.config, '--work-dir', args.work_dir)
-    print(plain(f'checkpoint: {checkpoint}'))
+    console.rule('3  test, as they are and with expressions or images shuffled: tools/test.py')
+    table = summary(test(model, work_dir))
+    if not args.train:
+        console.rule('4  training from scratch, two minutes: tools/train.py on two processes')
+        run('train.py', SHORT, '--work-dir', work_dir / 'trained', '--resume')
 
-    results = {}
-    controls = {
-        'as they are': None,
-        'expressions shuffled': 'shuffled_expressions',
-        'images shuffled': 'shuffled_images',
-    }
-    for name, control in controls.items():
-        step(f'3  test, {name}: tools/test.py')
-        out = args.work_dir / (control or 'test')
-        options = [f'test_dataloader.dataset.control={control}'] if control else []
-        show = [] if control else ['--show-dir', out / 'pictures']
-        limit = [f'default_hooks.visualization.max_images={DRAWN}']
-        run(
-            'test.py', args.config, checkpoint, '--work-dir', out, '--out', out, *show,
-            '--cfg-options', *limit, *options,
-        )  # fmt: skip
-        results[name] = read_results(out / 'results.jsonl')
-
-    step('4  summary')
-    console.print(summary(results))
-    pictures = sorted((args.work_dir / 'test/pictures').glob('*.jpg'))
-    sheet = args.work_dir / 'pictures.png'
-    chosen = pictures[:: max(1, len(pictures) // PICTURES)][:PICTURES]
-    contact_sheet([Image.open(path) for path in chosen], columns=2).save(sheet)
-    print(plain(f'pictures: {sheet}  (each: {args.work_dir}/test/pictures)'))
-    print(plain(f'curves:   {args.work_dir}/curves.png'))
+    console.rule('summary')
+    console.print(table)
+    draw_sheet(work_dir / 'test/pictures', work_dir / 'pictures.png')
+    print(plain(f'pictures: {work_dir}/pictures.png  (each: {work_dir}/test/pictures)'))
+    if args.train:
+        print(plain(f'curves:   {work_dir}/curves.png'))
+    else:
+        print(plain(f'a mask:   {work_dir}/segmented'))
+        print(plain(f'training: {work_dir}/trained/curves.png'))
     print(f'all in {(time.time() - begin) / 60:.1f} min')
 
 

@@ -1,6 +1,7 @@
 """Run tools/train.py and tools/test.py from another tool, as a user would."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -25,11 +26,25 @@ def run_tool(tool: Path, *args: object, processes: int = 1) -> None:
     if processes > 1:
         launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
         command = [sys.executable, *launch, tool, *args, '--launcher', 'pytorch']
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    env = {'OMP_NUM_THREADS': str(threads), **os.environ}
-    done = subprocess.run([str(part) for part in command], env=env, check=False)
+    run_command(*command, threads=max(1, (os.cpu_count() or 1) // processes))
+
+
+def run_command(*command: object, threads: int | None = None) -> None:
+    """Run a command and wait for it.
+
+    Args:
+        *command: its words.
+        threads: of each process of torch, unless the environment says it.
+
+    Raises:
+        RefSegError: it failed; its own last lines say why.
+    """
+    words = [str(word) for word in command]
+    env = {**({} if threads is None else {'OMP_NUM_THREADS': str(threads)}), **os.environ}
+    done = subprocess.run(words, env=env, check=False)
     if done.returncode:
-        raise RefSegError(f'{tool} failed with exit code {done.returncode}; its last lines above say why')
+        name = next((word for word in words if word.endswith('.py')), shlex.join(words[1:4]))
+        raise RefSegError(f'{name} failed with exit code {done.returncode}; its last lines above say why')
 
 
 def train_and_test(tools: Path, config: Path, work_dir: Path, processes: int, options: list[str]) -> Path:

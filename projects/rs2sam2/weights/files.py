@@ -179,6 +179,10 @@ def save_state_dict(path: str | Path, tensors: Mapping[str, Tensor], meta: dict,
     with _whole_file(path) as temporary:
         if path.suffix == '.safetensors':
             save_file(tensors, str(temporary), metadata={'format': 'pt', META_KEY: json.dumps(meta)})
+            # It is made for its owner alone; weights are read by others too.
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
         else:
             torch.save(_pickled(tensors, meta, wrapper), temporary)
 
