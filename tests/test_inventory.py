@@ -158,7 +158,7 @@ def test_every_config_is_there():
 
 def test_every_command_is_there():
     assert set(typer.main.get_command(app).commands) >= COMMANDS
-    assert "'rs2sam2 = rs2sam2.cli.main:main'" in (ROOT / 'setup.py').read_text()
+    assert "'rs2sam2 = rs2sam2_command:main'" in (ROOT / 'setup.py').read_text()
     assert all((ROOT / f'tools/{name}.sh').stat().st_mode & 0o111 for name in SCRIPTS)
     assert {f'{name}.py' for name in TOOLS} <= {
         str(path.relative_to(ROOT / 'tools')) for path in (ROOT / 'tools').rglob('*.py')
