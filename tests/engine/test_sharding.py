@@ -328,13 +328,15 @@ def test_optimizer_states_of_another_model_are_refused_in_one_line(trained):
     model = tiny_model()
     wrapper = build_wrapper(model, OPTIMIZERS['AdamW'])
     state = copy.deepcopy(checkpoint_of(trained / 'sharded')['optimizer'])
-    with pytest.raises(CheckpointError, match=r'another model: groups of \[\d+, \d+\] tensors, .* load_from') as error:
+    with pytest.raises(
+        CheckpointError, match=r'does not fit this training: groups of \[\d+, \d+\] tensors, .* load_from'
+    ) as error:
         refuse_other_state(wrapper.optimizer, state)
     assert '\n' not in str(error.value)
     state = wrapper.optimizer.state_dict()
     refuse_other_state(wrapper.optimizer, state)
     state['state'][0] = dict(step=torch.tensor(1.0), exp_avg=torch.zeros(3, 3))
-    with pytest.raises(CheckpointError, match=r'another model: exp_avg of \(3, 3\) for a parameter of '):
+    with pytest.raises(CheckpointError, match=r'does not fit this training: exp_avg of \(3, 3\) for a parameter of '):
         refuse_other_state(wrapper.optimizer, state)
 
 
