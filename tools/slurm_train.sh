@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Train on a Slurm cluster: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of tools/train.py]
 # GPUS (8) in all, GPUS_PER_NODE (8), CPUS_PER_TASK (5), SRUN_ARGS: more options of srun.
+# SIGTERM and SIGUSR1 make it write a checkpoint and end; a job that is queued again goes on (docs/training.md).
 set -euo pipefail
 usage='usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options]'
 partition=${1:?$usage} job_name=${2:?$usage} config=${3:?$usage}

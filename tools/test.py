@@ -4,15 +4,22 @@ python tools/test.py CONFIG CHECKPOINT [--out DIR] [--show-dir DIR] [--tta] [--c
 """
 
 import argparse
+import contextlib
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 
 from rs2sam2.datasets.transforms.turning import turned_pipeline
 from rs2sam2.engine.arguments import launch_parser, parse_launch_args
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config, one_line_errors
+from rs2sam2.errors import ConfigError
+from rs2sam2.locks import hold_folder, make_writable
 from rs2sam2.models.common.precision import PRECISIONS
 
+RESULTS = 'results.jsonl'
 TRAINING = (
     'train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'val_cfg', 'val_dataloader', 'val_evaluator',
 )  # fmt: skip
@@ -60,8 +67,13 @@ def main() -> None:
     cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or () if hook.type != 'EMAHook']
     if args.precision:
         cfg.model.test_cfg = dict(precision=args.precision)
+    for folder in filter(None, (args.out, args.show_dir)):
+        # Found out now and not after all batches.
+        make_writable(Path(folder))
     if args.out:
-        cfg.test_evaluator.results_file = os.path.join(args.out, 'results.jsonl')
+        if Path(args.out, RESULTS).is_dir():
+            raise ConfigError(f'{args.out}/{RESULTS} is a folder: choose another --out')
+        cfg.test_evaluator.results_file = os.path.join(args.out, RESULTS)
     if args.show or args.show_dir:
         cfg.default_hooks.visualization.update(draw=True, show=args.show, wait_time=args.wait_time)
         if args.show_dir:
@@ -69,7 +81,18 @@ def main() -> None:
     if args.tta is not None:
         use_tta(cfg, args.tta or ['all'])
     fit_to_device(cfg)
-    build_runner(cfg).test()
+    runner = build_runner(cfg)
+    with hold_out(args.out) if args.out and is_main_process() else contextlib.nullcontext():
+        runner.test()
+
+
+@contextlib.contextmanager
+def hold_out(folder: str) -> Iterator[None]:
+    """Hold the folder of the results, and remove what a killed test began to write there."""
+    with hold_folder(Path(folder), 'choose another --out'):
+        for path in Path(folder).glob(f'.{RESULTS}.*'):
+            path.unlink(missing_ok=True)
+        yield
 
 
 if __name__ == '__main__':

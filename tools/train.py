@@ -5,6 +5,7 @@ python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] [--auto-scale-l
 """
 
 import argparse
+import importlib.util
 
 from rs2sam2.engine.arguments import launch_parser, parse_launch_args
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config, one_line_errors
@@ -34,6 +35,8 @@ def main() -> None:
             raise ConfigError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config')
         cfg.auto_scale_lr.enable = True
     if args.tensorboard:
+        if importlib.util.find_spec('tensorboard') is None:
+            raise ConfigError('--tensorboard needs the package: pip install tensorboard')
         cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
     cfg.resume = args.resume
     fit_to_device(cfg)
@@ -41,5 +44,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
+    with one_line_errors('; --resume goes on from the last checkpoint'):
         main()

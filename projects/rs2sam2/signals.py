@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Stopped(SystemExit):
@@ -15,16 +15,18 @@ class Stopped(SystemExit):
 
     Args:
         number: of the signal.
+        text: what to say after that, in place of what is said of every run.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, text: str = '') -> None:
         super().__init__(128 + number)
         self.name = signal.Signals(number).name
+        self.text = text
 
 
 @contextlib.contextmanager
 def stop_by_exception() -> Iterator[None]:
-    """Context in which Ctrl+C, SIGTERM and SIGHUP raise `Stopped` in the main thread, so that `finally` is done.
+    """Context in which Ctrl+C, SIGTERM, SIGHUP and SIGUSR1 raise `Stopped` in the main thread; `finally` is done.
 
     A second signal does not disturb that. What the caller ignores (`nohup`) stays ignored. Forked children end as they
     would without this, and handlers that code within sets for itself are left alone.

@@ -1,6 +1,8 @@
 """Which checkpoint of a work dir is the last; how a training checkpoint is written."""
 
+import fcntl
 import os
+import resource
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +14,7 @@ from rs2sam2.engine.randomness import rng_state, seed_process, seeded, set_rng_s
 from rs2sam2.engine.work_dir import latest_checkpoint, mark_start, name_latest, remove_unfinished, started_at
 from rs2sam2.errors import CheckpointError
 from rs2sam2.weights import files as module
-from rs2sam2.weights.files import load_pickle, save_checkpoint
+from rs2sam2.weights.files import load_pickle, save_checkpoint, save_state_dict
 
 
 def put(folder: Path, name: str, time: str = '', iteration: int = 0, mtime: float = 99) -> Path:
@@ -91,6 +93,29 @@ def test_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
                 save_checkpoint(path, dict(state_dict=dict(a=torch.zeros(1))))
         assert [one.name for one in tmp_path.iterdir()] == ['epoch_1.pth']
         assert torch.equal(load_pickle(path)['state_dict']['a'], content['state_dict']['a'])
+
+
+def test_a_full_disk_is_named(tmp_path):
+    """Neither torch nor safetensors says why it could not write: a limit of the process stands for the disk."""
+    state = {'a': torch.zeros(1 << 20)}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        for name in ('a.pth', 'a.safetensors'):
+            with pytest.raises(CheckpointError, match=rf'{name} could not be written: .*File too large.*; make room'):
+                save_state_dict(tmp_path / name, state, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path):
+    (tmp_path / '.a.pth.17.tmp').write_text('killed')
+    (tmp_path / '.ab.pth.17.tmp').write_text('of another file')
+    with (tmp_path / '.a.pth.18.tmp').open('w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        save_state_dict(tmp_path / 'a.pth', {'a': torch.zeros(1)}, {})
+        assert sorted(os.listdir(tmp_path)) == ['.a.pth.18.tmp', '.ab.pth.17.tmp', 'a.pth'], 'another one writes'
 
 
 def test_tensors_of_a_gpu_are_written_as_tensors_of_the_cpu(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import os
 import runpy
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -63,15 +64,34 @@ def train(argv: list[str], folder: str, log: str, environment: dict[str, str]) -
     runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
 
 
+def signal_after(place: object) -> None:
+    after, number, *group = os.environ.get('SIGNAL_AFTER', ':0').split(':')
+    if after == str(place) and os.environ.get('SIGNAL_RANK', os.environ['RANK']) == os.environ['RANK']:
+        # A group gets it from another process, as from Slurm: what a training sends its own workers is another matter.
+        subprocess.run(
+            ['kill', f'-{number}', '--', f'-{os.getpid()}' if group else str(os.getpid())],
+            check=True,
+            start_new_session=True,
+        )
+
+
 @HOOKS.register_module()
 class DieHook(Hook):
-    """Kills the process after so many iterations of all epochs (DIE_AFTER), or in an epoch's validation."""
+    """Kills the process after so many iterations of all epochs (DIE_AFTER), or in an epoch's validation.
+
+    SIGNAL_AFTER=<iterations>:<signal>[:group] sends a signal to it, or to its workers too.
+    """
 
     priority = 'LOWEST'
 
     def after_train_iter(self, runner, **kwargs) -> None:
         if accident('DIE_AFTER') and runner.iter + 1 == int(accident('DIE_AFTER')):
             die()
+
+        signal_after(runner.iter + 1)
+
+    def after_val_iter(self, runner, **kwargs) -> None:
+        signal_after(f'val{runner.epoch}')
 
     def before_val(self, runner) -> None:
         if accident('DIE_IN_VALIDATION') and runner.epoch == int(accident('DIE_IN_VALIDATION')):

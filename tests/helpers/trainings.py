@@ -103,7 +103,9 @@ class Training:
         before = len(self.new_log())
         started = self.start(**options)
         for process in started:
-            process.join(300)
+            process.join(120)
+            process.kill()
+            process.join()
         log = self.new_log(before)
         assert [process.exitcode for process in started] == [expect] * self.processes, log[-3000:]
         return log

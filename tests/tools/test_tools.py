@@ -14,6 +14,8 @@ import torch
 
 from helpers.paths import ROOT
 from helpers.training_site import run
+from rs2sam2.evaluation import results as results_module
+from rs2sam2.locks import hold_folder
 
 
 @pytest.fixture(scope='module')
@@ -55,6 +57,48 @@ def test_test_gives_table_results_and_pictures_and_the_same_on_two_processes(sit
         assert {k: v for k, v in row.items() if isinstance(v, int)} == {
             k: v for k, v in by_id[1][name].items() if isinstance(v, int)
         }
+
+
+def test_an_out_that_cannot_be_written_is_found_before_the_batches(site, trained, monkeypatch, capfd):
+    """A file in its place, a folder in the file's place, a folder that another test holds."""
+    monkeypatch.chdir(site)
+    (site / 'taken').write_text('')
+    (site / 'deep/results.jsonl').mkdir(parents=True)
+    (site / 'held').mkdir()
+    for out, words in (
+        ('taken', 'taken cannot be written'),
+        ('taken/below', 'taken/below cannot be written'),
+        ('deep', 'is a folder: choose another --out'),
+        ('held', 'held is in use by this very process: choose another --out'),
+    ):
+        argv = ['test.py', 'config.py', str(trained / 'epoch_1.pth'), '--work-dir', 'tested', '--out', out]
+        monkeypatch.setattr(sys, 'argv', [*argv, '--cfg-options', f'experiment_name=out{out.replace("/", "")}'])
+        with hold_folder(site / 'held'), pytest.raises(SystemExit) as stopped:
+            runpy.run_path(str(ROOT / 'tools/test.py'), run_name='__main__')
+        log = capfd.readouterr()
+        assert stopped.value.code == 2
+        assert words in log.err
+        assert 'Epoch(test)' not in log.out + log.err
+
+
+def test_metrics_are_shown_before_their_file_is_written(site, trained, monkeypatch, capfd):
+    """The disk fills up in between; what a killed test left is removed."""
+    monkeypatch.chdir(site)
+    (site / 'late').mkdir()
+    (site / 'late/.results.jsonl.killed').write_text('{')
+
+    def full(*args, **kwargs):
+        raise OSError(28, 'No space left on device')
+
+    argv = ['test.py', 'config.py', str(trained / 'epoch_1.pth'), '--work-dir', 'tested', '--out', 'late']
+    monkeypatch.setattr(sys, 'argv', [*argv, '--cfg-options', 'experiment_name=late'])
+    monkeypatch.setattr(results_module.os, 'replace', full)
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / 'tools/test.py'), run_name='__main__')
+    log = capfd.readouterr()
+    assert 'results cannot be written (No space left on device)' in log.err
+    assert 'mIoU' in log.out + log.err.split('error: ')[0]
+    assert list((site / 'late').iterdir()) == []
 
 
 @pytest.fixture(scope='module')

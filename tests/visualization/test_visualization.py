@@ -353,6 +353,10 @@ def test_scalars(tmp_path):
     losses, metrics = read_scalars([old, new], epoch_iterations=50)
     assert losses == {'loss': [(1, 3.0), (2, 1.0)]}
     assert metrics == {'rrsis/mIoU': [(50, 5)]}
-    new.write_text('{"lr": 1}\n')
-    with pytest.raises(DataError, match=r'new\.json:1'):
-        read_scalars([new])
+    cut = old.read_text() + '\n{"lr": 1, "lo'
+    old.write_text(cut)
+    assert read_scalars([old, new], epoch_iterations=50) == (losses, metrics), 'a killed run was writing'
+    for text in ('{"lr": 1}\n', cut + '\n'):
+        new.write_text(text)
+        with pytest.raises(DataError, match=r'new\.json:\d'):
+            read_scalars([new])

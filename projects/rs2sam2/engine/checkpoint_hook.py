@@ -5,13 +5,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from rs2sam2.engine.work_dir import ANY_NAME, name_latest, named_inside
+from rs2sam2.engine.train_loop import ResumableTrainLoop
+from rs2sam2.engine.work_dir import ANY_NAME, latest_checkpoint, name_latest, named_inside
 from rs2sam2.errors import ConfigError
+from rs2sam2.signals import Stopped
 
 WITHIN_EPOCH = 'resume_iter_{}.pth'
 
@@ -21,7 +23,8 @@ class DurableCheckpointHook(CheckpointHook):
 
     Between the checkpoints of epochs it can write `resume_iter_<n>.pth`, of which there is never more than one: the
     next checkpoint, of either kind, takes its place. Like every checkpoint it is written between two windows of
-    accumulated gradients.
+    accumulated gradients. It is written too where a signal asks the training to stop (`rs2sam2.engine.stopping`), which
+    then ends with the signal's exit status.
 
     Args:
         every_iters: iterations between checkpoints within an epoch; None for none. Needs `by_epoch=True`.
@@ -44,13 +47,17 @@ class DurableCheckpointHook(CheckpointHook):
             )
         super().__init__(**kwargs)
         self.every_iters = every_iters
+        # Iterations since a checkpoint, and the iteration of the last one.
         self._iters = 0
+        self._written_at: int | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Find out what there is, and remove what a killed run had no time to remove."""
         self._trust_own_names(runner)
         super().before_train(runner)
         self.file_backend = _RemovesLater()
+        if request := getattr(runner, 'stop_request', None):
+            request.is_noted = True
         # Else a best checkpoint of the validation that a resumed run begins with would not be noted in the last one.
         self.last_ckpt = runner.message_hub.runtime_info.get('last_ckpt')
 
@@ -92,17 +99,57 @@ class DurableCheckpointHook(CheckpointHook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Write a checkpoint within the epoch where it is due; mmengine's by iterations."""
+        """Write a checkpoint within the epoch where it is due or training shall stop; mmengine's by iterations."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
-        if self.every_iters is None:
+        if not runner.optim_wrapper.should_update():
+            self._iters += 1
             return
+        number = self._asked_to_stop(runner)
         self._iters += 1
-        epoch_ends = batch_idx + 1 == len(runner.train_dataloader)
-        if self._iters < self.every_iters or epoch_ends or not runner.optim_wrapper.should_update():
+        if self.by_epoch and batch_idx + 1 == len(runner.train_dataloader):
+            # The end of the epoch comes next.
             return
-        name = WITHIN_EPOCH.format(runner.iter + 1)
-        runner.logger.info(f'Saving checkpoint at {runner.iter + 1} iterations')
-        self._write(runner, name, dict(epoch=runner.epoch, iter=runner.iter + 1))
+        # Only this loop goes on within an epoch.
+        can_go_on = not self.by_epoch or isinstance(runner.train_loop, ResumableTrainLoop)
+        is_due = self.every_iters is not None and self._iters >= self.every_iters
+        if is_due or (number and can_go_on):
+            self._write_between(runner, runner.epoch, runner.iter + 1)
+        if number:
+            self._stop(runner, number)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Write a checkpoint where it is due or training shall stop."""
+        super().after_train_epoch(runner)
+        if number := self._asked_to_stop(runner):
+            self._write_between(runner, runner.epoch + 1, runner.iter)
+            self._stop(runner, number)
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None
+    ) -> None:
+        """Stop where that is asked for; the validation is made up for when training goes on."""
+        if number := self._asked_to_stop(runner):
+            runner.message_hub.update_info('epoch_validated', None)
+            self._write_between(runner, runner.epoch, runner.iter)
+            self._stop(runner, number)
+
+    def _asked_to_stop(self, runner: Runner) -> int | None:
+        request = getattr(runner, 'stop_request', None)
+        return None if request is None else request.agreed()
+
+    def _write_between(self, runner: Runner, epoch: int, iteration: int) -> None:
+        """Write `resume_iter_<n>.pth`, where there is no checkpoint of this iteration yet."""
+        if self._written_at == iteration:
+            return
+        runner.logger.info(f'Saving checkpoint at {iteration} iterations')
+        self._write(runner, WITHIN_EPOCH.format(iteration), dict(epoch=epoch, iter=iteration))
+
+    def _stop(self, runner: Runner, number: int) -> None:
+        # A launcher ends all processes when the first one is gone: not before the file has its name.
+        barrier()
+        last = latest_checkpoint(Path(runner.work_dir)) if is_main_process() else None
+        text = ' before the first checkpoint' if last is None else f'; --resume goes on from {last}'
+        raise Stopped(number, text)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         # Called again when validation finds a new best, which is on disk by then: the old one may go.
@@ -144,13 +191,13 @@ class DurableCheckpointHook(CheckpointHook):
             by_epoch=self.by_epoch,
             **self.args,
         )
-        self._iters = 0
+        self._iters, self._written_at = 0, meta['iter']
         if not is_main_process():
             return
         folder = Path(self.out_dir)
         name_latest(Path(runner.work_dir), str(folder / name))
-        passed = re.compile(WITHIN_EPOCH.replace('.', r'\.').format(r'\d+')) if self.every_iters else None
-        replaced = [path for path in folder.glob('*.pth') if passed and passed.fullmatch(path.name)]
+        passed = re.compile(WITHIN_EPOCH.replace('.', r'\.').format(r'\d+'))
+        replaced = [path for path in folder.glob('*.pth') if passed.fullmatch(path.name)]
         for path in [*replaced, *(folder / one for one in old)]:
             if path.name != name:
                 path.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """What the tools share: reading a config, fitting it to the machine, one line for a user's mistake."""
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -19,8 +20,10 @@ from mmseg.registry import RUNNERS
 from rs2sam2.engine.cfg_options import merge_options
 from rs2sam2.engine.config_file import read_config_file
 from rs2sam2.engine.registered import config_mistake
-from rs2sam2.errors import ConfigError, DataError, RefSegError, TrainingError
+from rs2sam2.errors import ConfigError, DataError, OutputError, RefSegError, TrainingError
+from rs2sam2.locks import make_writable
 from rs2sam2.signals import Stopped, stop_by_exception
+from rs2sam2.terminal import shortened
 
 EXIT_BAD_INPUT = 2
 # How torch says that a worker ended, and what that means.
@@ -55,7 +58,7 @@ def one_line_errors(when_stopped: str = '') -> Iterator[None]:
             yield
     except Stopped as stopped:
         if get_rank() == 0:
-            print(f'stopped by {stopped.name}{when_stopped}', file=sys.stderr)
+            print(f'stopped by {stopped.name}{stopped.text or when_stopped}', file=sys.stderr)
         if dist.is_available() and dist.is_initialized():
             # Leaving the group would wait for processes that may be gone.
             sys.stdout.flush()
@@ -78,6 +81,14 @@ def one_line_errors(when_stopped: str = '') -> Iterator[None]:
 def _leave_process_group() -> None:
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _full_disk(error: OSError) -> OutputError | None:
+    """What a user needs to know of a file that cannot be written any more; None for other errors."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+        return None
+    what = 'a file' if error.filename is None else error.filename
+    return OutputError(f'{what} could not be written: {error.strerror}; make room there, or write to another folder')
 
 
 def _worker_death(error: RuntimeError) -> DataError | None:
@@ -112,6 +123,26 @@ def load_config(path: str, options: dict | None, launcher: str, work_dir: str | 
     return cfg
 
 
+def whole_number(name: str, value: object, least: int, most: int | None = None, remedy: str = '') -> int:
+    """A number of a config that counts something.
+
+    Args:
+        name: key in the config.
+        value: what the config says.
+        least: smallest number that means something.
+        most: largest one; None for any.
+        remedy: what else to do, after a semicolon.
+
+    Raises:
+        ConfigError: it is no whole number, or none between the two.
+    """
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or value < least or (most is not None and value > most):
+        upto = 'upwards' if most is None else f'to {most}'
+        raise ConfigError(f'{name}={shortened(str(value), 100)}: a whole number from {least} {upto}{remedy}')
+    return value
+
+
 def fit_to_device(cfg: Config) -> None:
     """On a machine without a GPU: fp32 instead of AMP, gloo instead of NCCL; each change is said in the log."""
     if torch.cuda.is_available():
@@ -132,5 +163,14 @@ def fit_to_device(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the runner that the config names; `Runner` without a `runner_type`."""
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    """Build the runner that the config names; `Runner` without a `runner_type`.
+
+    Raises:
+        OutputError: the work dir cannot be written.
+        ConfigError: a package that the config asks for is not installed.
+    """
+    make_writable(Path(cfg.work_dir))
+    try:
+        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    except ImportError as error:
+        raise ConfigError(f'the config needs a package that is not installed: {error}') from error

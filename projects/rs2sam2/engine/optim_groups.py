@@ -39,6 +39,7 @@ class RefSegOptimWrapperConstructor:
         paramwise_cfg = dict(paramwise_cfg or {})
         self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
         self.fusion_lr_mult = paramwise_cfg.pop('fusion_lr_mult', 1.0)
+        self.is_chosen = 'fusion' in paramwise_cfg
         self.fusion = tuple(paramwise_cfg.pop('fusion', self.FUSION))
         self.no_decay = tuple(paramwise_cfg.pop('no_decay', ()))
         if paramwise_cfg:
@@ -48,11 +49,16 @@ class RefSegOptimWrapperConstructor:
         """Build the optimizer of a model and its wrapper.
 
         Raises:
-            ConfigError: nothing trains, or a prefix of the fusion group fits no parameter of a model that has a
-                fusion neck.
+            ConfigError: nothing trains, or a prefix that the config gives the fusion group fits no parameter.
         """
         model = model.module if is_model_wrapper(model) else model
         groups = self.split(model)
+        for prefix in self.fusion if self.is_chosen else ():
+            if not any(name.startswith(prefix) for name, _ in model.named_parameters()):
+                raise ConfigError(
+                    f'paramwise_cfg.fusion: no parameter begins with {prefix!r}; leave it out, or take one of '
+                    f'{", ".join(sorted({name.split(".")[0] + "." for name, _ in model.named_parameters()}))}'
+                )
         if not any(groups[name] for name in ('base', 'no_decay', 'fusion')):
             raise ConfigError('the model has no parameter that trains; unfreeze a part of it in the config')
         wrapper_cfg = dict(self.optim_wrapper_cfg)

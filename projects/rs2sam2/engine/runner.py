@@ -1,7 +1,7 @@
 """mmengine's runner with its checkpoints made strict, safe and durable."""
 
+import contextlib
 import copy
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,13 +17,16 @@ from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from rs2sam2.engine.launch import whole_number
 from rs2sam2.engine.optim_groups import refuse_other_state
 from rs2sam2.engine.randomness import rng_state, set_rng_state
 from rs2sam2.engine.settings import TrainingSettings
 from rs2sam2.engine.sharding import FullyShardedModel, fill, share_optimizer_state, whole_state_dict
+from rs2sam2.engine.stopping import DeafWorker, StopRequest
 from rs2sam2.engine.train_loop import ResumableTrainLoop
-from rs2sam2.engine.work_dir import latest_checkpoint, mark_start, remove_unfinished, started_at
+from rs2sam2.engine.work_dir import is_restarted, latest_checkpoint, mark_start, remove_unfinished, started_at
 from rs2sam2.errors import CheckpointError, ConfigError
+from rs2sam2.locks import hold_folder
 from rs2sam2.models.protocol import ReferringSegmentor
 from rs2sam2.weights.building import give_memory, without_starting_values, zero_new
 from rs2sam2.weights.files import load_pickle, open_state_dict, replace_durably, save_checkpoint, temporary_name
@@ -31,6 +34,8 @@ from rs2sam2.weights.loading import adapter_of, plan_loading
 from rs2sam2.weights.zoo import locate
 
 TRAINING_STATE = ('meta', 'message_hub', 'optimizer')
+# What torch refuses of a data loader without workers.
+WORKERS_ONLY = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context', 'timeout')
 
 
 class StrictRunner(Runner):
@@ -43,6 +48,7 @@ class StrictRunner(Runner):
     """
 
     _resume_from: str | None = None
+    stop_request: StopRequest | None = None
     # The checkpoint that training went on from.
     resumed_from: Path | None = None
 
@@ -75,13 +81,57 @@ class StrictRunner(Runner):
 
     @staticmethod
     def build_dataloader(
-        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+        dataloader: dict | DataLoader, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """Build a data loader; raises `ConfigError` where it has no batch, which would pass for a run without work."""
-        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-        if not isinstance(loader.dataset, IterableDataset) and len(loader) == 0:
-            raise ConfigError(_why_empty(loader))
-        return loader
+        """Build a data loader; without workers, without what only workers have.
+
+        Args:
+            dataloader: its config.
+            seed: of the sampler.
+            diff_rank_seed: whether processes get seeds of their own.
+
+        Raises:
+            ConfigError: a number in the config is none that a data loader can have, or there is no batch, which would
+                pass for a run without work.
+        """
+        if not isinstance(dataloader, dict):
+            return dataloader
+        workers = whole_number('num_workers of a data loader', dataloader.get('num_workers', 0), 0)
+        if 'batch_size' in dataloader:
+            whole_number('batch_size of a data loader', dataloader['batch_size'], 1)
+        if dataloader.get('batch_sampler'):
+            # It says all of a batch, and torch refuses to hear it twice.
+            dataloader = {key: value for key, value in dataloader.items() if key not in ('drop_last', 'shuffle')}
+        if workers == 0:
+            dataloader = {key: value for key, value in dataloader.items() if key not in WORKERS_ONLY}
+        built = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        built.worker_init_fn = DeafWorker(built.worker_init_fn)
+        if not isinstance(built.dataset, IterableDataset) and len(built) == 0:
+            raise ConfigError(_why_empty(built))
+        return built
+
+    def set_randomness(self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
+        """Seed all random states; raises `ConfigError` for what is no seed."""
+        if seed is not None:
+            whole_number('randomness.seed', seed, 0, 2**32 - 1)
+        super().set_randomness(seed, diff_rank_seed, deterministic)
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the loop; raises `ConfigError` for numbers of epochs or iterations that mean nothing."""
+        if isinstance(loop, dict):
+            for key, least in dict(max_epochs=1, max_iters=1, val_begin=0).items():
+                if loop.get(key) is not None:
+                    whole_number(f'train_cfg.{key}', loop[key], least)
+            without = '; without validation: val_cfg=None val_dataloader=None val_evaluator=None'
+            whole_number('train_cfg.val_interval', loop.get('val_interval', 1), 1, remedy=without)
+        return super().build_train_loop(loop)
+
+    def build_param_scheduler(self, scheduler: dict | list) -> list:
+        """Build the schedules; raises `ConfigError` where their numbers mean nothing."""
+        try:
+            return super().build_param_scheduler(scheduler)
+        except (TypeError, ValueError, KeyError, AssertionError) as error:
+            raise ConfigError(f'param_scheduler cannot be built: {error}') from error
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Learning rates in proportion to the samples of an update, where `auto_scale_lr` is enabled.
@@ -121,7 +171,10 @@ class StrictRunner(Runner):
 
     def build_optim_wrapper(self, optim_wrapper: dict | OptimWrapper) -> OptimWrapper:
         """Build the optimizer and its wrapper; of a sharded model its states are written and read whole."""
-        built = super().build_optim_wrapper(optim_wrapper)
+        try:
+            built = super().build_optim_wrapper(optim_wrapper)
+        except (TypeError, ValueError, KeyError, AssertionError) as error:
+            raise ConfigError(f'optim_wrapper cannot be built: {error}') from error
         if self.is_sharded and built is not optim_wrapper:
             share_optimizer_state(built.optimizer)
         return built
@@ -247,7 +300,7 @@ class StrictRunner(Runner):
         if not adapter.whole:
             raise CheckpointError(
                 f'{filename} holds {adapter.title} weights, a part of this model: name it in '
-                f"init_cfg=dict(type='OfficialWeights', source='{adapter.source}', checkpoint=...)"
+                f"init_cfg=[dict(type='OfficialWeights', source='{adapter.source}', checkpoint=...)]"
             )
         plan, _ = plan_loading(model, adapter, file)
         checkpoint = {**file.content, 'state_dict': dict(plan.tensors())}
@@ -308,6 +361,9 @@ class StrictRunner(Runner):
     def _restore(self, checkpoint: dict, filename: str) -> None:
         """Take over where training stands: epoch, iteration, batch, seed, random states, what was logged."""
         meta, loop = checkpoint['meta'], self.train_loop
+        for key in ('epoch', 'iter'):
+            if not isinstance(meta[key], int) or meta[key] < 0:
+                raise ValueError(f'{key} is {meta[key]!r}')
         loop._epoch, loop._iter = meta['epoch'], meta['iter']
         self._take_over_seed(meta.get('seed'))
         self.message_hub.load_state_dict(checkpoint['message_hub'])
@@ -343,11 +399,25 @@ class StrictRunner(Runner):
 
         With `resume`: from the last checkpoint in the work dir; where there is none, from `load_from` where that holds
         training state; else training starts fresh and the log says so. A `load_from` that lies in the work dir is a
-        choice among its checkpoints and comes first. A process that torchrun has restarted goes on
-        from the last checkpoint that this run has written, without being asked.
+        choice among its checkpoints and comes first. A process that torchrun has restarted, or a job that
+        Slurm has queued again, goes on from the last checkpoint that this run has written, without being asked.
+
+        Raises:
+            OutputError: another training is at work in the work dir.
+            Stopped: a signal asked for it; a checkpoint was written then.
         """
         if self.is_sharded and any(isinstance(hook, EMAHook) for hook in self.hooks):
             raise ConfigError('EMAHook averages whole weights: leave it out of custom_hooks with FullyShardedModel')
+        with self._hold_work_dir(), StopRequest() as self.stop_request:
+            self._choose_start()
+            return super().train()
+
+    def _hold_work_dir(self) -> contextlib.AbstractContextManager:
+        if not is_main_process():
+            return contextlib.nullcontext()
+        return hold_folder(Path(self.work_dir), 'choose another --work-dir')
+
+    def _choose_start(self) -> None:
         choice = [None]
         if is_main_process():
             if left := remove_unfinished(Path(self.work_dir)):
@@ -360,7 +430,6 @@ class StrictRunner(Runner):
             self.logger.warning(f'nothing to resume in {self.work_dir}: training starts fresh{weights}')
         # Hooks ask for it, to join what earlier processes of this run logged.
         self._resume = self._resume_from is not None
-        return super().train()
 
     def load_or_resume(self) -> None:
         """Go on from the checkpoint that `train` chose, or load the weights that `load_from` names.
@@ -396,7 +465,7 @@ class StrictRunner(Runner):
 
     def _checkpoint_to_resume(self) -> str | None:
         work_dir = Path(self.work_dir)
-        restarted = int(os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')) > 0
+        restarted = is_restarted(work_dir)
         found = latest_checkpoint(work_dir, since=started_at(work_dir)) if restarted else None
         if found is None and self._resume:
             found, chosen = latest_checkpoint(work_dir), self._load_from

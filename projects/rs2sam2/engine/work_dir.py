@@ -1,14 +1,16 @@
 """The checkpoints in a work dir: which one is the last, what a killed run left over."""
 
+import os
 import re
 from pathlib import Path
 
 from rs2sam2.errors import CheckpointError
-from rs2sam2.weights.files import TEMPORARY_SUFFIX, open_state_dict, replace_durably, temporary_name
+from rs2sam2.weights.files import open_state_dict, remove_leftovers, replace_durably, temporary_name
 
 # The path of the last checkpoint, as mmengine's and mmsegmentation's tools read it; here only its name is trusted.
 POINTER = 'last_checkpoint'
 START = '.started'
+SLURM_JOB = 'SLURM_JOB_ID'
 # Checkpoints with training state; `best_*.pth` hold weights only.
 NAME = re.compile(r'(epoch|iter|resume_iter)_\d+\.pth')
 ANY_NAME = re.compile(r'.+\.pth')
@@ -85,18 +87,27 @@ def name_latest(work_dir: Path, checkpoint: str) -> None:
 
 def remove_unfinished(folder: Path) -> list[str]:
     """Remove the temporary files that a killed process left; returns their names."""
-    left = sorted(path for name in ('*.pth', '*.py', POINTER) for path in folder.glob(f'.{name}.*{TEMPORARY_SUFFIX}'))
-    for path in left:
-        path.unlink(missing_ok=True)
-    return [path.name for path in left]
+    return [name for pattern in ('*.pth', '*.py', POINTER) for name in remove_leftovers(folder, pattern)]
 
 
 def mark_start(work_dir: Path) -> None:
     """Note that a run began from nothing: what was in the work dir before is not its own."""
-    (work_dir / START).touch()
+    (work_dir / START).write_text(os.environ.get(SLURM_JOB, ''))
 
 
 def started_at(work_dir: Path) -> float:
     """When the work dir's run began from nothing, in seconds since 1970; 0 where nobody noted it."""
     start = work_dir / START
     return start.stat().st_mtime if start.is_file() else 0.0
+
+
+def is_restarted(work_dir: Path) -> bool:
+    """Whether this process takes the place of one of the same run: torchrun started it again, or Slurm queued it again.
+
+    A Slurm job that began this run in the work dir left its number there.
+    """
+    if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')) > 0:
+        return True
+    job, start = os.environ.get(SLURM_JOB), work_dir / START
+    requeued = int(os.environ.get('SLURM_RESTART_COUNT', '0')) > 0
+    return requeued and bool(job) and start.is_file() and start.read_text().strip() == job

@@ -70,6 +70,7 @@ class GeneralizedRRSISMetric(RRSISMetric):
         self.check_complete(results)
         marked = sum(row.no_target for row in results)
         if marked in (0, len(results)):
+            self.write_results(results)
             raise DataError(
                 f'GeneralizedRRSISMetric: {marked} of {len(results)} samples are marked `no_target`, so N-acc or T-acc '
                 "means nothing; keep both kinds (no_target='keep' of the data set), or use RRSISMetric"
@@ -78,4 +79,5 @@ class GeneralizedRRSISMetric(RRSISMetric):
         title = f'{self.title(results)}, {marked} of them mean nothing in their image'
         table = metric_table(results, title, metrics=GENERALIZED_METRICS, with_interval=GENERALIZED_METRICS)
         print_log(f'\n\n{table}\n', logger='current')
+        self.write_results(results)
         return {**metrics, 'gIoU+cIoU': metrics['gIoU'] + metrics['cIoU']}

@@ -211,10 +211,11 @@ class RRSISMetric(BaseMetric):
             at = f'at {side} x {side} pixels' if side else "at the ground truth's own size"
             tables[0] += f'\n\nThe published numbers were counted {at}: another protocol than this.'
         print_log('\n\n' + '\n\n'.join(tables) + '\n', logger='current')
+        self.write_results(results)
         return {**metrics, 'mIoU+oIoU': metrics['mIoU'] + metrics['oIoU']}
 
     def check_complete(self, results: list[SampleResult]) -> None:
-        """Check that every sample came once, and write the results file.
+        """Check that every sample came once.
 
         Raises:
             DataError: a sample is missing or came twice.
@@ -226,6 +227,9 @@ class RRSISMetric(BaseMetric):
                 'the test data loader must give every sample (`drop_last=False`, DefaultSampler)'
             )
         check_unique(results, name)
+
+    def write_results(self, results: list[SampleResult]) -> None:
+        """Write the results file, where one is asked for: after the tables, which are not lost should it fail."""
         if self.results_file:
             write_results(results, self.results_file)
 

@@ -47,11 +47,15 @@ def read_scalars(files: Iterable[Path], epoch_iterations: int | None = None) -> 
     losses: dict[str, dict[float, float]] = defaultdict(dict)
     metrics: dict[str, dict[float, float]] = defaultdict(dict)
     for file in files:
-        for number, line in enumerate(file.read_text().splitlines(), 1):
+        lines = file.read_text().splitlines(keepends=True)
+        for number, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
                 step = record['step']
             except (json.JSONDecodeError, KeyError, TypeError) as error:
+                # A killed run may have written a part of its last line.
+                if number == len(lines) and line.startswith('{') and not line.endswith('\n'):
+                    break
                 raise DataError(f'{file}:{number}: not a line of scalars ({error!r})') from error
             trained = 'lr' in record
             x = step if trained or epoch_iterations is None else step * epoch_iterations

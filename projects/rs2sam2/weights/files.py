@@ -6,7 +6,9 @@ costs address space and not memory.
 
 import argparse
 import contextlib
+import fcntl
 import functools
+import glob
 import json
 import os
 import pickle
@@ -40,6 +42,8 @@ WRAPPERS = ('state_dict', 'model')
 SECOND = 'bert_model'
 META_KEY = 'rs2sam2'
 TEMPORARY_SUFFIX = '.tmp'
+# Blocks of 64 KiB that a file must be able to take, else its disk is called full.
+PROBE_BLOCKS = 64
 
 _tags_as_cpu: ContextVar[bool] = ContextVar('tags_as_cpu', default=False)
 
@@ -227,6 +231,26 @@ def replace_durably(temporary: Path, path: Path) -> None:
     _sync(path.parent)
 
 
+def remove_leftovers(folder: Path, name: str) -> list[str]:
+    """Remove the temporary files that killed processes left of a file; those that another process writes stay.
+
+    Args:
+        folder: where it was to be.
+        name: of the file, or a pattern.
+
+    Returns:
+        Their names.
+    """
+    removed = []
+    for path in sorted(folder.glob(f'.{name}.*{TEMPORARY_SUFFIX}')):
+        with contextlib.suppress(OSError), path.open('rb') as file:
+            # A writer holds its file; the lock of a killed one is gone.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+            removed.append(path.name)
+    return removed
+
+
 @contextlib.contextmanager
 def _whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path, which takes the name `path` when its content is on disk, and is removed on an error."""
@@ -234,13 +258,30 @@ def _whole_file(path: Path) -> Iterator[Path]:
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        replace_durably(temporary, path)
+        remove_leftovers(path.parent, glob.escape(path.name))
+        with temporary.open('wb') as held:
+            with contextlib.suppress(OSError):
+                fcntl.flock(held, fcntl.LOCK_EX)
+            yield temporary
+            replace_durably(temporary, path)
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f'{path} could not be written: {reason}') from None
+        reason = getattr(error, 'strerror', None) or _why_full(temporary) or str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f'{path} could not be written: {reason}; make room there, or write to another folder'
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _why_full(path: Path) -> str | None:
+    """Why a file cannot grow, which torch and safetensors do not say; None where it can."""
+    try:
+        with path.open('ab', buffering=0) as file:
+            for _ in range(PROBE_BLOCKS):
+                file.write(bytes(1 << 16))
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def name_some(names: list[str], limit: int = 5) -> str:
