@@ -22,6 +22,7 @@ from rs2sam2 import RS2SAM2Inferencer
 from rs2sam2.cli.main import app
 from rs2sam2.cli.pairs import make_pairs, read_pairs
 from rs2sam2.errors import DataError
+from rs2sam2.models.rs2sam2.segmentor import RS2SAM2
 from rs2sam2.symmetry import SYMMETRIES
 
 EXPRESSIONS = ['ship', 'the red ship on the left']
@@ -166,6 +167,28 @@ def test_bad_pairs_are_told_and_the_rest_is_done(work_dir, images, tmp_path):
     code, output = run('--pairs', tmp_path / 'p.csv', '-m', work_dir, '-o', tmp_path / 'out')
     assert code == 1
     assert '0 segmented (0 empty), 2 finished before, 6 failed' in output
+
+
+def test_logits_that_are_no_numbers_fail_their_pair(work_dir, images, tmp_path, monkeypatch):
+    predict = RS2SAM2.predict
+
+    def broken(self, *args, **kwargs):
+        samples = predict(self, *args, **kwargs)
+        for sample in samples:
+            if sample.expression == 'ship':
+                sample.seg_logits.data[:] = float('nan')
+        return samples
+
+    monkeypatch.setattr(RS2SAM2, 'predict', broken)
+    out = tmp_path / 'out'
+    code, output = run(images, *flags('ship', 'red ship'), '-m', work_dir, '-o', out, '--batch-size', '2')
+    assert code == 1, output
+    assert output.count("'ship': the model returned NaN or infinity") == len(rows_of(out))
+    assert {row['expression'] for row in rows_of(out)} == {'red ship'}
+    monkeypatch.undo()
+    code, output = run(images, *flags('ship', 'red ship'), '-m', work_dir, '-o', out, '--batch-size', '2')
+    assert code == 0, output
+    assert {row['expression'] for row in rows_of(out)} == {'ship', 'red ship'}
 
 
 @pytest.fixture(scope='module')

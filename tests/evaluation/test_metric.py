@@ -220,6 +220,7 @@ def test_table(log):
         ({'no_target': True}, "'s6' is marked `no_target`"),
         ({'truth': 255}, "'s6': its ground truth holds values other than 0 and 1"),
         ({'logits': np.nan}, "'s6': the predicted logits are not numbers"),
+        ({'logits': np.inf}, "'s6': the predicted logits are not numbers"),
         ({'channels': 3}, "'s6': `seg_logits` has 3 channels"),
         ({'without': 'seg_logits'}, "'s6': neither `seg_logits` nor `pred_sem_seg`"),
         ({'without': 'gt_sem_seg'}, "'s6' has no `gt_sem_seg`"),

@@ -392,3 +392,25 @@ def test_folder_and_pattern_without_images_are_refused(inferencer, tmp_path):
     for source in (tmp_path, f'{tmp_path}/*.jpg'):
         with pytest.raises(RefSegError):
             inferencer(source, 'ship')
+
+
+@pytest.mark.parametrize('where', ['seg_logits', 'presence', 'pred_iou'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), float('-inf')])
+def test_what_is_no_number_is_no_empty_mask(inferencer, image, monkeypatch, where, value):
+    """NaN is below every threshold, so it would look like a target that is not there."""
+    predict = inferencer.model.predict
+
+    def broken(*args, **kwargs):
+        samples = predict(*args, **kwargs)
+        if where == 'seg_logits':
+            samples[0].seg_logits.data[0, 1, 1] = value
+        else:
+            samples[0].set_metainfo({where: value}) if where in samples[0].metainfo_keys() else samples[0].set_field(
+                value, where
+            )
+        return samples
+
+    monkeypatch.setattr(inferencer.model, 'predict', broken)
+    with pytest.raises(CheckpointError, match='the model returned NaN or infinity; check its weights') as caught:
+        inferencer(image, 'ship')
+    assert '\n' not in str(caught.value)

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rs2sam2.cli.outputs import OutputFolder, digest, image_digest
 from rs2sam2.cli.pairs import Pair, cut_batches
 from rs2sam2.engine.launch import EXIT_BAD_INPUT
-from rs2sam2.errors import DataError, RefSegError, TokenizerError
+from rs2sam2.errors import CheckpointError, DataError, RefSegError, TokenizerError
 from rs2sam2.inference.ahead import one_ahead
 from rs2sam2.inference.arguments import check_batch_size, check_min_score
 from rs2sam2.inference.images import load_image
@@ -197,7 +197,7 @@ class BatchRun:
                 continue
             try:
                 (result,) = self.inferencer.postprocess([prediction], [job.sample], self.options.min_score)
-            except DataError as error:
+            except CheckpointError as error:
                 self._tell_failure(_Failure(job.pair, f'{job.pair.image}, {job.pair.expression!r}: {error}'))
                 continue
             overlay = draw_overlay(job.pixels, result.mask) if self.options.overlays else None

@@ -53,7 +53,7 @@ def predicted_mask(sample: dict, size: tuple[int, int]) -> tuple[Tensor, Tensor]
             )
         logits = F.interpolate(logits[None].float(), size=size, mode='bilinear', align_corners=False)[0]
         mask = logits[0] > 0 if len(logits) == 1 else logits[1] > logits[0]
-        return mask, logits.isnan().any()
+        return mask, ~logits.isfinite().all()
     if 'pred_sem_seg' in sample:
         mask = resize_nearest(sample['pred_sem_seg']['data'][0], size) > 0
         return mask, mask.new_zeros(())
@@ -169,7 +169,7 @@ class RRSISMetric(BaseMetric):
         if other:
             raise DataError(f'sample {sample["sample_id"]!r}: its ground truth holds values other than 0 and 1')
         if nan:
-            raise DataError(f'sample {sample["sample_id"]!r}: the predicted logits are not numbers (NaN)')
+            raise DataError(f'sample {sample["sample_id"]!r}: the predicted logits are not numbers (NaN or infinity)')
         scores = {key: None if sample.get(key) is None else float(sample[key]) for key in ('pred_iou', 'presence')}
         return SampleResult(
             sample_id=sample['sample_id'],

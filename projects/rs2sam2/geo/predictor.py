@@ -6,6 +6,8 @@ from typing import Protocol
 import numpy as np
 from scipy.special import expit
 
+from rs2sam2.errors import CheckpointError
+
 
 class WindowPredictor(Protocol):
     """Segments what an expression means in a batch of images of one size.
@@ -31,7 +33,11 @@ class WindowPredictor(Protocol):
 
 def _presence(predictor: WindowPredictor) -> list[float] | None:
     scores: Sequence[float | None] | None = getattr(predictor, 'scores', None)
-    return None if not scores or None in scores else [float(score) for score in scores]
+    if not scores or None in scores:
+        return None
+    if not np.isfinite(scores).all():
+        raise CheckpointError('the model returned NaN or infinite scores; check its weights and precision')
+    return [float(score) for score in scores]
 
 
 def predictor_tags(predictor: WindowPredictor) -> dict[str, str]:

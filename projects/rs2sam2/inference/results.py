@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from pycocotools import mask as coco_mask
 
+from rs2sam2.errors import CheckpointError
 from rs2sam2.structures import RefSegDataSample
 
 PRESENCE = 'presence'
@@ -54,8 +55,13 @@ class SegmentationResult:
     def from_data_sample(
         cls, sample: RefSegDataSample, min_score: float | None = None, notes: tuple[str, ...] = ()
     ) -> 'SegmentationResult':
-        """Read a prediction; below `min_score` the mask is emptied and the reason says so."""
-        logits = sample.seg_logits.data[0].cpu().numpy()
+        """Read a prediction; below `min_score` the mask is emptied and the reason says so.
+
+        Raises:
+            CheckpointError: the model returned NaN or infinity, which is no mask, not an empty one either.
+        """
+        logits = sample.seg_logits.data[0].float().cpu().numpy()
+        check_finite(logits, sample.presence, sample.pred_iou)
         mask = sample.pred_sem_seg.data[0].bool().cpu().numpy()
         pseudo = sample.get('pseudo_mask')
         presence = sample.presence
@@ -135,6 +141,17 @@ class SegmentationResult:
             'notes': list(self.notes),
             'averaged_over': list(self.averaged_over),
         }
+
+
+def check_finite(logits: np.ndarray, *scores: float | None) -> None:
+    """Refuse what a model returned if it holds NaN or infinity.
+
+    Raises:
+        CheckpointError: it does.
+    """
+    values = [np.asarray(logits), *(np.asarray(score) for score in scores if score is not None)]
+    if not all(np.isfinite(value).all() for value in values):
+        raise CheckpointError('the model returned NaN or infinity; check its weights, or compute in fp32')
 
 
 def score_mask(logits: np.ndarray, presence: float | None) -> tuple[float, str]:
