@@ -8,7 +8,6 @@ All of it runs as a user would run it: rs2sam2 segment, tools/test.py, tools/tra
 trained as the embedded one was, and tested in its place. What is already there is used again.
 """
 
-import argparse
 import os
 import sys
 import time
@@ -18,6 +17,7 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.engine.tool_runs import run_command, run_tool
 from rs2sam2.evaluation.results import SampleResult, bootstrap_interval, read_results, summarise
@@ -92,7 +92,7 @@ def draw_sheet(pictures: Path, sheet: Path) -> None:
 
 def main() -> None:
     """Draw, segment, test, train, show."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('--train', action='store_true', help='the whole training of the embedded model (13 minutes)')
     parser.add_argument('--data', default='data/demo', type=Path, help='folder of the data set')
     parser.add_argument('--work-dir', type=Path, help='folder of all else (work_dirs/demo; work_dirs/demo_train)')

@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from rich.table import Table
 
+from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.engine.measure import TINY_CONFIG, device_name, random_batch, random_model, read_config, seconds
 from rs2sam2.inference.inferencer import RS2SAM2Inferencer
@@ -49,7 +50,7 @@ print(json.dumps([imported - started, loaded - imported, done - loaded, done - s
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('config', nargs='?', default='configs/rs2sam2_rrsisd.py', help='config (default: the full one)')
     parser.add_argument('--weights', type=Path, help='weights that fit it (default: random ones)')
     parser.add_argument('--tokenizer', help="tokenizer (default: the config's, else one made for this run)")

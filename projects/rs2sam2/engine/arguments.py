@@ -6,9 +6,26 @@ import os
 from rs2sam2.engine.cfg_options import FLAG, CfgOptions
 
 
+class OnceParser(argparse.ArgumentParser):
+    """A parser that refuses an option with a value a second time, where only the last would count."""
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> object:
+        # Called once for each time that an option is met.
+        if type(action) is self._registry_get('action', 'store') and action.option_strings:
+            if action.dest in self._met:
+                raise argparse.ArgumentError(action, 'it is given more than once; give it once')
+            self._met.add(action.dest)
+        return super()._get_values(action, arg_strings)
+
+    def parse_known_args(self, args: list[str] | None = None, namespace: argparse.Namespace | None = None) -> tuple:
+        """Parse; see `argparse.ArgumentParser`."""
+        self._met: set[str] = set()
+        return super().parse_known_args(args, namespace)
+
+
 def make_parser(doc: str | None) -> argparse.ArgumentParser:
     """A parser whose help is the tool's docstring, as it is written."""
-    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return OnceParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, what: str = 'the config') -> None:
