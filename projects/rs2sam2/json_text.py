@@ -12,6 +12,7 @@ from rs2sam2.files import read_regular
 _DEEPEST = 100
 # No id, size or area has more digits; longer ones only overflow later, where nobody knows the line any more.
 _MOST_DIGITS = 40
+_SMALL = 1 << 16
 _LARGE = re.compile(rf'\d{{{_MOST_DIGITS + 1}}}|\d[eE]\+?\d{{3}}')
 
 
@@ -32,8 +33,9 @@ def parse_json(text: str | bytes) -> Any:
         text = text.decode('utf-8')
     text = text.removeprefix('\ufeff')
     try:
-        # A call for every number takes as long as all the rest.
-        numbers = dict(parse_float=_float, parse_int=_int) if _LARGE.search(text) else {}
+        # In a large file a call for every number takes as long as all the rest.
+        careful = len(text) < _SMALL or _LARGE.search(text)
+        numbers = dict(parse_float=_float, parse_int=_int) if careful else {}
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, **numbers)
     except RecursionError:
         raise ValueError(f'it is nested more than {_DEEPEST} deep') from None
@@ -55,12 +57,14 @@ def read_json(path: str | os.PathLike, remedy: str = 'fetch it again') -> Any:
         raise DataError(f'{path} is not whole JSON ({error}); {remedy}') from error
 
 
-def json_line(row: Any) -> bytes:
-    """One line of a JSON-lines file.
+def json_line(row: Any, indent: int | None = None) -> bytes:
+    """One line of a JSON-lines file; with `indent` a JSON file for people.
 
     A file name that is no UTF-8 reaches Python as halves of surrogate pairs: JSON can spell them, UTF-8 cannot.
     """
-    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode('utf-8', 'backslashreplace') + b'\n'
+    return (
+        json.dumps(row, ensure_ascii=False, allow_nan=False, indent=indent).encode('utf-8', 'backslashreplace') + b'\n'
+    )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict:

@@ -275,7 +275,7 @@ def test_outputs_that_cannot_be_written_are_found_before_the_model(images, tmp_p
 @pytest.mark.parametrize(
     ('content', 'match'),
     [
-        ('{"image": "a", "expression": "b", "image": "c"}', "the key 'image' stands there twice"),
+        ('{"image": "a", "expression": "b", "image": "c"}', "the key 'image' is twice in one object"),
         ('{"image": "a", "expression": "b", "id": true}', 'the id True'),
         ('{"image": "a", "expression": "b", "id": 1' + '0' * 5000 + '}', 'is not JSON'),
         ('[' * 100_000, 'is not JSON'),

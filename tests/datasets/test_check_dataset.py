@@ -1,6 +1,7 @@
 """check_dataset and browse_dataset on a set with every flaw, and on a clean one."""
 
 import json
+import pickle
 import runpy
 import sys
 
@@ -14,6 +15,7 @@ from helpers.paths import ROOT
 from rs2sam2.datasets.check import NOTES, PROBLEMS, check_datasets
 from rs2sam2.datasets.jsonl import JSONLRefSegDataset
 from rs2sam2.datasets.risbench import RISBenchDataset
+from rs2sam2.datasets.rrsisd import RRSISDDataset
 from rs2sam2.symmetry import SYMMETRIES
 from rs2sam2.synthetic.tokenizer import train_tokenizer
 from rs2sam2.text.grammar import vocabulary
@@ -236,3 +238,71 @@ def test_images_that_exif_turns_are_told(tmp_path):
     (text,) = report.findings['bad mask']
     assert 'its mask is 30 x 40 (h x w), its image' in text
     assert 'as viewers show it: its EXIF orientation turns it' in text
+
+
+def test_all_bad_lines_are_told_and_the_good_ones_checked(tmp_path):
+    write(tmp_path, 'val', line('v.png'))
+    good = line('a.png'), line('gone.png')
+    write(tmp_path, 'train', *good)
+    (tmp_path / 'gone.png').unlink()
+    bad = ['{"image": "a.png"', '{"image": "a.png", "image": "b.png"}', '[1]', '{"id": NaN}', '{"image": "a.png"}']
+    bad += ['{"image": "a.png", "expression": "x", "boxes": [[1, 1, 0, 9]]}', '[' * 10_000 + ']' * 10_000]
+    bad += ['{"image": "a.png", "expression": "x", "category": " ", "no_target": true}', f'{{"id": {"9" * 400}}}']
+    texts = [json.dumps(one) for one in good]
+    (tmp_path / 'train.jsonl').write_text('\n'.join([bad[0], texts[0], *bad[1:], texts[1]]))
+    report = check(tmp_path)
+    told = report.findings['bad entry']
+    assert [text.split(':')[2] for text in told] == [str(n) for n in (1, 3, 4, 5, 6, 7, 8, 9, 10)]
+    for text, what in zip(
+        told,
+        ('not a whole', "the key 'image' is twice", 'list instead', 'NaN is no', 'no expression', 'has no area',
+         'nested more than 100', 'category is an empty', 'a number of 400 digits'),
+        strict=True,
+    ):  # fmt: skip
+        assert what in text
+    assert len(report.findings['bad image']) == 1
+    assert report.splits['train']['samples'] == 2
+
+
+def test_all_bad_refs_are_told(tmp_path):
+    (tmp_path / 'images').mkdir()
+    Image.new('RGB', SIZE[::-1]).save(tmp_path / 'images/a.png')
+    box = [[1, 1, 9, 1, 9, 9]]
+    refs = [
+        dict(ref_id=n, image_id='1', ann_id=ann, category_id=None, split='train', file_name='a.png', sentences=said)
+        for n, (ann, said) in enumerate(
+            [(1, [dict(sent='a ship')]), (2, [dict(sent='a ship')]), ('1', [dict(sent='one')]), (1, []), (1, ['text'])]
+        )
+    ]
+    (tmp_path / 'r.p').write_bytes(pickle.dumps([*refs, {}]))
+    annotations = [dict(id=1, segmentation=box, category_id='7'), dict(segmentation=box), dict(id='1')]
+    content = dict(annotations=annotations, categories=[dict(id=7, name='ship')], images=[])
+    (tmp_path / 'i.json').write_text('\ufeff' + json.dumps(content))
+    files = dict(ann_file='r.p', instances_file='i.json', data_prefix=dict(img_path='images'), metainfo={})
+    report = check(tmp_path, RRSISDDataset, ('train',), **files)
+    told = report.findings['bad entry']
+    for what in ('entry 1 of `annotations` has no id', "id '1' twice", 'no annotation 2 for ref 1',
+                 'ref 3 has no sentence', 'sentence 0 of ref 4', 'at place 5 has no ref_id'):  # fmt: skip
+        assert sum(what in text for text in told) == 1, (what, told)
+    assert len(told) == 6
+    assert report.splits['train']['samples'] == 2
+
+
+def test_what_training_refuses_the_check_tells(config, monkeypatch, capsys):
+    name, root = 'dataset_tools/check_dataset.py', config.parent
+    text = config.read_text()
+    config.write_text(
+        text + "model = dict(data_preprocessor=dict(type='RefSegDataPreProcessor', max_text_length=40))\n"
+    )
+    write(root, 'train', line('a.png', 'the ship ' * 20), line('b.png', 'the [/red] ship'), line('c.png', '\ud800'))
+    assert tool(monkeypatch, name, config, '--workers', 1) == 1
+    told = json.loads((root / 'work/check_dataset.json').read_text())['findings']['bad sentence']
+    assert 'the text table has room for 40: shorten it' in told[0]
+    assert 'is not valid Unicode text' in told[1]
+    assert len(told) == 2
+    capsys.readouterr()
+    write(root, 'train', line('a.png'))
+    config.write_text(text + "train_dataloader['dataset']['filter_cfg'] = dict(categories=('dam',))\n")
+    assert tool(monkeypatch, name, config, '--workers', 1) == 1
+    assert 'does not start: 1' in (printed := capsys.readouterr().out)
+    assert 'no sample of' in printed

@@ -216,10 +216,10 @@ def test_a_truncated_pickle(tree):
         (lambda refs, _: refs.append('x'), 'is not a list of refs'),
         (lambda refs, _: [one.update(split='val') for one in refs], "no usable sample in split 'train'"),
         (lambda _, instances: instances['annotations'].pop(1), 'no annotation 2 for ref 2'),
-        (lambda _, instances: instances['annotations'].append(annotation(2)), 'annotation id 2 twice'),
+        (lambda _, instances: instances['annotations'].append(annotation(2)), "the id '2' twice in `annotations`"),
         (lambda _, instances: instances['annotations'][1].pop('segmentation'), 'annotation 2 .* no segmentation'),
-        (lambda _, instances: instances['annotations'][1].pop('id'), '`annotations` is not a list of entries with id'),
-        (lambda _, instances: instances.update(categories=[1]), '`categories` is not a list of entries'),
+        (lambda _, instances: instances['annotations'][1].pop('id'), 'entry 1 of `annotations` has no id'),
+        (lambda _, instances: instances.update(categories=[1]), 'entry 0 of `categories` has no id'),
         (lambda _, instances: instances.pop('annotations'), 'has no `annotations`'),
     ],
 )

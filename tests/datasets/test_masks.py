@@ -1,12 +1,13 @@
 """Segmentations against masks drawn here, and broken ones that pycocotools would not notice."""
 
 import json
+import resource
 
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from rs2sam2.datasets.masks import decode_segmentation, run_lengths
+from rs2sam2.datasets.masks import check_segmentation, decode_segmentation, run_lengths
 from rs2sam2.errors import DataError
 
 
@@ -143,3 +144,37 @@ def test_real_rows_decode(shared):
         if 'bbox' in row:
             ys, xs = np.nonzero(mask)
             np.testing.assert_allclose([xs.min(), ys.min(), xs.max(), ys.max()], row['bbox'], atol=20)
+
+
+def test_sizes_are_bounded_before_anything_is_decoded(monkeypatch):
+    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for rle in (
+        dict(size=[100_000, 10_000], counts=[10**9]),
+        dict(size=[2**16, 2**15], counts=[2**31]),
+        dict(size=[100_000, 10_000], counts=[0, 10**9]),
+    ):
+        with pytest.raises(DataError, match=r'is more than 89,478,485 pixels.*RS2SAM2_MAX_PIXELS'):
+            decode_segmentation(rle, (96, 96), 'x')
+    with pytest.raises(DataError, match='an outline of'):
+        decode_segmentation([[0, 0, 10**8, 1, 0, 1] * 100], (1, 80_000_000), 'x')
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start < 200_000  # kB
+    monkeypatch.setenv('RS2SAM2_MAX_PIXELS', str(10**9))
+    assert check_segmentation(dict(size=[100_000, 10_000], counts=[10**9]), None, 'x')[1] == (100_000, 10_000)
+
+
+def test_checking_finds_what_decoding_finds():
+    good = dict(size=[20, 30], counts=[10, 5, 585])
+    rles, size = check_segmentation([good, [1, 1, 9, 1, 9, 9]], (20, 30), 'x')
+    assert (len(rles), size) == (2, (20, 30))
+    for wrong in (
+        dict(good, counts=[10, 5]),
+        dict(good, counts='zz'),
+        [[1, 1, 2, 2]],
+        [float('nan')] * 6,
+        7,
+        [True] * 6,
+    ):
+        with pytest.raises(DataError):
+            check_segmentation(wrong, (20, 30), 'x')
+        with pytest.raises(DataError):
+            decode_segmentation(wrong, (20, 30), 'x')

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from rs2sam2.datasets import jsonl, masks
 from rs2sam2.datasets.jsonl import JSONLRefSegDataset
 from rs2sam2.datasets.nwpu_refer import NWPUReferDataset
 from rs2sam2.datasets.refsegrs import RefSegRSDataset
@@ -205,7 +206,7 @@ GOOD = dict(image='a.png', expression='the shed', boxes=[[1, 1, 5, 5]])
         (GOOD | dict(boxes=[[1, 1, 5]]), r':2: the box \[1, 1, 5\] is not'),
         (GOOD | dict(boxes=[[5, 1, 5, 9]]), r':2: the box \[5, 1, 5, 9\] has no area'),
         (GOOD | dict(boxes=[[5, 1, 50, 9]]), r':2: x = 50 lies outside the image of 40 x 30 pixels \(w x h\)'),
-        (GOOD | dict(boxes=[[5, 1, float('nan'), 9]]), r':2: .*nan'),
+        (GOOD | dict(boxes=[[5, 1, float('nan'), 9]]), r':2: .*NaN'),
         (GOOD | dict(id='1'), 'has the id 1 twice'),
         (dict(image='a.png', expression='x', polygons=[[0, 0, 1e9, 4, 5, 5]]), r':2: x = 1000000000\.0 lies outside'),
         (dict(image='a.png', expression='x', polygons=[[0, -9, 4, 4, 5, 5]]), ':2: y = -9 lies outside'),
@@ -349,3 +350,29 @@ def test_real_polygon_of_a_described_image(shared, tmp_path):
     sample = JSONLRefSegDataset(data_root=str(tmp_path), pipeline=LOAD, test_mode=True)[0]
     assert sample['gt_seg_map'].shape == sample['img'].shape[:2] == (800, 800)
     assert np.flatnonzero(sample['gt_seg_map'].any(0)).min() > 400
+
+
+def test_no_mask_is_decoded_when_a_set_is_built(tmp_path, monkeypatch):
+    Image.new('RGB', (40, 30)).save(tmp_path / 'a.png')
+    rle = dict(size=[30, 40], counts=[100, 10, 1090])
+    lines = [dict(image='a.png', expressions=[f'ship {n} {k}' for k in range(3)], rle=rle) for n in range(5)]
+    (tmp_path / 'train.jsonl').write_text('\n'.join(map(json.dumps, lines)))
+    checked, check = [], masks.check_segmentation
+    monkeypatch.setattr(masks.coco_mask, 'decode', None)
+    monkeypatch.setattr(jsonl, 'check_segmentation', lambda *args: checked.append(args) or check(*args))
+    dataset = JSONLRefSegDataset(data_root=str(tmp_path), pipeline=[])
+    assert (len(dataset), len(checked)) == (15, 5)
+    for counts in ([100, 10, 1089], 'zz'):
+        (tmp_path / 'train.jsonl').write_text(json.dumps(lines[0] | dict(rle=dict(rle, counts=counts))))
+        with pytest.raises(DataError, match=r'train\.jsonl:1 cannot be decoded'):
+            JSONLRefSegDataset(data_root=str(tmp_path), pipeline=[])
+
+
+def test_a_separator_inside_a_phrase_is_no_end_of_line(tmp_path):
+    for folder in ('images', 'masks'):
+        (tmp_path / folder).mkdir()
+        Image.new('L', (4, 4)).save(tmp_path / folder / 'a.tif')
+    (tmp_path / 'output_phrase_train.txt').write_bytes('a the\u2028 ship\x0c here\x85 \r\n'.encode())
+    dataset = RefSegRSDataset(data_root=str(tmp_path), pipeline=[])
+    assert len(dataset) == 1
+    assert dataset.get_data_info(0)['expression'].split() == ['the', 'ship', 'here']

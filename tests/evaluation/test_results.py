@@ -69,7 +69,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         ({'union': None}, '`union` is None, not int'),
         ({'union': True}, '`union` is True, not int'),
         ({'iou': 'x'}, "`iou` is 'x', not float"),
-        ({'pred_iou': float('nan')}, '`pred_iou` is nan'),
+        ({'pred_iou': float('nan')}, 'NaN is no number'),
         ({'expression': ...}, '`expression` is missing'),
         ({'colour': 1}, 'unknown field `colour`'),
         ({'intersection': 9}, 'an intersection of 9 pixels in a union of 4'),

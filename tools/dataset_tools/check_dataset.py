@@ -1,4 +1,4 @@
-"""Open every image and mask of a config's data sets, read every sentence, and report what is wrong.
+"""Open every image and mask of a config's data sets, read every sentence as training does, and report what is wrong.
 
 python tools/dataset_tools/check_dataset.py CONFIG [--out REPORT.json] [--cfg-options key=value ...]
 
@@ -6,24 +6,29 @@ Exit code: 0 fit, 1 problems found, 2 the config cannot be used.
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS, TRANSFORMS
-from rich.console import Console
+from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from rs2sam2.datasets.base import RefSegDataset
 from rs2sam2.datasets.check import NOTES, PROBLEMS, CheckReport, check_datasets
 from rs2sam2.engine.arguments import config_parser
 from rs2sam2.engine.launch import load_config, one_line_errors
-from rs2sam2.errors import ConfigError
+from rs2sam2.errors import ConfigError, OutputError, RefSegError
+from rs2sam2.files import place_of
+from rs2sam2.json_text import json_line
+from rs2sam2.terminal import plain, plain_console, shortened
 
 SHOWN = 5
 EXIT_PROBLEMS = 1
@@ -71,9 +76,42 @@ def find_tokenizer(cfg: Config) -> Callable[[str], list[int]] | None:
     return None
 
 
+def sentence_steps(cfg: Config, datasets: dict[str, RefSegDataset]) -> dict[str, list[Callable[[dict], object]]]:
+    """What a training or test does with a sentence: the pipelines' tokenizers, then the model's preprocessor."""
+    preprocessor = cfg.get('model', {}).get('data_preprocessor')
+    pad = getattr(MODELS.build(preprocessor), 'pad', None) if preprocessor else None
+    found: dict[str, list[Callable[[dict], object]]] = {}
+    for names in datasets:
+        pipelines = [cfg[f'{name}_dataloader'].dataset.get('pipeline', ()) for name in names.split(', ')]
+        steps = {
+            repr(step): step for pipeline in pipelines for step in pipeline if step['type'] == 'TokenizeExpression'
+        }
+        found[names] = [partial(read_sentence, TRANSFORMS.build(step), pad) for step in steps.values()]
+    return found
+
+
+def read_sentence(tokenize: Callable[[dict], dict], pad: Callable | None, sample: dict) -> None:
+    """Take one sentence as far as the model; TokenizerError where it does not get there."""
+    fields = dict(sample_id=sample['sample_id'], expression=sample['expression'])
+    ids = torch.from_numpy(tokenize(fields)['token_ids'])
+    if pad is not None:
+        pad([ids], [SimpleNamespace(**fields)])
+
+
+def start(cfg: Config, report: CheckReport) -> None:
+    """Build every loader's data set as the Runner does, and take its first sample through the pipeline."""
+    for name in ('train', 'val', 'test'):
+        loader = cfg.get(f'{name}_dataloader')
+        if loader is not None:
+            try:
+                DATASETS.build(loader.dataset)[0]
+            except RefSegError as error:
+                report.findings['does not start'].append(f'{name}: {error}')
+
+
 def show(report: CheckReport, out: Path) -> None:
     """Print the summary."""
-    console = Console(highlight=False)
+    console = plain_console()
     table = Table(title='data sets', title_justify='left')
     for column in ('split', 'samples', 'published', 'images', 'no target', 'turn by all 8'):
         table.add_column(column, justify='left' if column == 'split' else 'right')
@@ -86,12 +124,13 @@ def show(report: CheckReport, out: Path) -> None:
         for kind, meaning in kinds.items():
             found = report.findings.get(kind)
             if found:
-                console.print(f'[{style}]{kind}[/]: {len(found):,} ({meaning})', soft_wrap=True)
+                console.print(Text(kind, style), f': {len(found):,} ({meaning})', sep='', soft_wrap=True)
                 for text in found[:SHOWN]:
-                    console.print(f'  {text}', soft_wrap=True, markup=False)
+                    console.print(f'  {shortened(plain(text), 500)}', soft_wrap=True)
                 if len(found) > SHOWN:
-                    console.print(f'  ... {len(found) - SHOWN:,} more in {out}', soft_wrap=True, markup=False)
-    console.print('fit' if report.fit else '[bold red]not fit[/]', f'(report: {out})', soft_wrap=True)
+                    console.print(f'  ... {len(found) - SHOWN:,} more in {plain(out)}', soft_wrap=True)
+    verdict = Text('fit') if report.fit else Text('not fit', 'bold red')
+    console.print(verdict, f'(report: {plain(out)})', soft_wrap=True)
 
 
 def main() -> int:
@@ -104,11 +143,21 @@ def main() -> int:
     with Progress(*columns) as bar:
         task = bar.add_task('', total=None)
         report = check_datasets(
-            datasets, tokenizer, args.workers, lambda done, total: bar.update(task, completed=done, total=total)
+            datasets,
+            tokenizer,
+            args.workers,
+            lambda done, total: bar.update(task, completed=done, total=total),
+            sentence_steps(cfg, datasets),
         )
-    out = args.out or Path(cfg.work_dir) / 'check_dataset.json'
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(report.as_json(), indent=1, ensure_ascii=False), encoding='utf-8')
+    if report.fit:  # else its first problem would be told again
+        start(cfg, report)
+    out = place_of(args.out or Path(cfg.work_dir) / 'check_dataset.json')
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(json_line(report.as_json(), indent=1))
+    except OSError as error:
+        show(report, out)
+        raise OutputError(f'{out} cannot be written ({error.strerror}); name another place by --out') from error
     show(report, out)
     return 0 if report.fit else EXIT_PROBLEMS
 

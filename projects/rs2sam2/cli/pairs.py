@@ -2,14 +2,14 @@
 
 import csv
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rs2sam2.errors import DataError
+from rs2sam2.files import open_regular
+from rs2sam2.json_text import parse_json
 
 COLUMNS = 'columns image, expression and, if you like, id'
 _FILE_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,119}')
@@ -74,7 +74,7 @@ def read_pairs(path: Path, root: Path | None = None) -> list[Pair]:
         raise DataError(f'{path} is not a list of pairs: give .csv or .jsonl with {COLUMNS}')
     rows = []
     try:
-        with path.open(encoding='utf-8-sig', newline='') as file:
+        with open_regular(path, 'r', encoding='utf-8-sig', newline='') as file:
             for number, row in read[path.suffix.lower()](file, path):
                 image, expression, given = row.get('image'), row.get('expression'), row.get('id')
                 if not isinstance(image, str) or not image or not isinstance(expression, str):
@@ -126,19 +126,12 @@ def _read_json_lines(file: Iterable[str], path: Path) -> Iterable[tuple[int, dic
         if not line.strip():
             continue
         try:
-            row = json.loads(line, object_pairs_hook=_without_doubles)
-        except (ValueError, RecursionError) as error:
+            row = parse_json(line)
+        except ValueError as error:
             raise DataError(f'{path}:{number} is not JSON ({error})') from error
         if not isinstance(row, dict):
             raise DataError(f'{path}:{number} is no JSON object: {COLUMNS}')
         yield number, row
-
-
-def _without_doubles(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in items]
-    if twice := [key for key in keys if keys.count(key) > 1]:
-        raise ValueError(f'the key {twice[0]!r} stands there twice')
-    return dict(items)
 
 
 def _identity(image: str, expression: str) -> str:

@@ -1,7 +1,8 @@
 """What the data sets of referring expressions share."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 from mmengine.config import ConfigDict
@@ -66,6 +67,7 @@ class RefSegDataset(BaseSegDataset):
         self.skip_ids = frozenset(str(one) for one in skip_ids)
         self.control = control
         self.no_target = no_target
+        self.on_problem: Callable[[DataError], None] | None = None
         # Checkpoints carry the meta information, and the strict loader reads plain containers only.
         if isinstance(metainfo, ConfigDict):
             metainfo = metainfo.to_dict()
@@ -80,13 +82,27 @@ class RefSegDataset(BaseSegDataset):
         """
         raise NotImplementedError
 
+    @contextmanager
+    def entry(self) -> Iterator[None]:
+        """Read one line or ref inside: what is wrong with it stops the reading, or goes to `on_problem` if that is set.
+
+        The checker sets it, to read on and to report all.
+        """
+        try:
+            yield
+        except DataError as error:
+            if self.on_problem is None:
+                raise
+            self.on_problem(error)
+
     def skips(self, *ids: object) -> bool:
         """Whether `skip_ids` names one of a sample's ids."""
         return any(str(one) in self.skip_ids for one in ids)
 
     @staticmethod
     def check_sample(sample: dict, size: tuple[int, int]) -> None:
-        """Check a sample's mask against the size (h, w) of its image; nothing here, as sets differ in what they allow.
+        """Check a sample's mask against the size (h, w) of its image, without decoding it; nothing here, as sets differ
+        in what they allow.
 
         Raises:
             DataError: The mask does not fit its image.
@@ -170,6 +186,7 @@ class RefSegDataset(BaseSegDataset):
                 if key not in sample:
                     continue
                 folder, name = os.path.split(sample[key])
+                folder = folder or '.'
                 if folder not in listed:
                     if not os.path.isdir(folder):
                         raise DataError(f'{folder} is not a folder; check data_root and data_prefix')

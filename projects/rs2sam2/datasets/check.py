@@ -3,7 +3,7 @@
 import hashlib
 import multiprocessing
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,18 +12,21 @@ from ftfy import fix_encoding
 from rs2sam2.datasets.base import RefSegDataset
 from rs2sam2.datasets.images import read_picture
 from rs2sam2.datasets.transforms import LoadReferringMask
-from rs2sam2.errors import DataError, TokenizerError, TurnError
+from rs2sam2.errors import DataError, RefSegError, TokenizerError, TurnError
 from rs2sam2.symmetry import SYMMETRIES
 from rs2sam2.text.directions import turn
 
 PROBLEMS = {
     'unreadable split': 'the files of a split cannot be read, so nothing in it was checked',
+    'bad entry': 'a line, ref or annotation that cannot be used: training stops at the first',
     'wrong count': 'a split has another number of samples than published',
     'id twice': 'two samples of a split have one id',
     'empty expression': 'a sample without words',
+    'bad sentence': 'a sentence that the tokenizer or the model refuses',
     'bad image': 'an image that is missing, truncated or cannot be decoded',
     'bad mask': 'a mask that is missing or cannot be decoded, or that does not fit its image',
     'image in two splits': 'equal pixels in two splits: the test is not independent',
+    'does not start': 'what stops a training or a test when it builds this data set or takes its first sample',
 }
 """What makes a data set unfit; any of it gives the exit code 1."""
 NOTES = {
@@ -85,14 +88,18 @@ def check_datasets(
     tokenizer: Callable[[str], list[int]] | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    sentences: Mapping[str, Sequence[Callable[[dict], object]]] | None = None,
 ) -> CheckReport:
     """Check the splits of a data set.
+
+    Every file is read by what training reads it with, and every problem is told, not the first alone.
 
     Args:
         datasets: By name, not yet initialised (`lazy_init=True`).
         tokenizer: Text to ids, with `unk_id`; None checks no words.
         workers: Processes that open the files.
         progress: Is called with (images done, images in all).
+        sentences: By name of a data set, what training does with a sample's sentence; raises `RefSegError`.
 
     Returns:
         What was found.
@@ -101,18 +108,28 @@ def check_datasets(
     images: list[_Image] = []
     words: Counter = Counter()
     for split, dataset in datasets.items():
+        dataset.on_problem = lambda error, split=split: report.findings['bad entry'].append(f'{split}: {error}')
         try:
             samples, known = dataset.read_samples()
-            dataset.check_skip_ids(known)
         except DataError as error:
             report.findings['unreadable split'].append(f'{split}: {error}')
             continue
+        with dataset.entry():
+            dataset.check_skip_ids(known)
+        # What the data set drops is not trained on.
+        used = [sample for sample in samples if dataset.no_target == 'keep' or not sample['no_target']]
+        if samples and not used:
+            report.findings['wrong count'].append(
+                f'{split}: all sentences mean nothing in their image, and are dropped'
+            )
         by_path = defaultdict(list)
         for sample in samples:
             by_path[sample['img_path']].append(sample)
         images += [_Image(split, path, members, dataset.check_sample) for path, members in by_path.items()]
         _count(report, split, dataset, samples, len(by_path))
         _read_sentences(report, split, samples, words)
+        for step in (sentences or {}).get(split, ()):
+            _try_sentences(report, split, used, step)
         _turn_sentences(report, split, samples)
     if tokenizer is not None:
         for word, count in words.items():
@@ -182,6 +199,16 @@ def _turn_sentences(report: CheckReport, split: str, samples: list[dict]) -> Non
         report.findings['not turned'].append(
             f'{split}: {sum(counts[one] for one in some):,} sentences: {reason}, such as {some[0]!r}'
         )
+
+
+def _try_sentences(report: CheckReport, split: str, samples: list[dict], step: Callable[[dict], object]) -> None:
+    for sample in samples:
+        if not sample['expression'].strip():
+            continue  # told as an empty expression
+        try:
+            step(sample)
+        except RefSegError as error:
+            report.findings['bad sentence'].append(f'{split}: {error}')
 
 
 def _look_at_all(images: list[_Image], workers: int) -> Iterator[_Looked]:

@@ -1,6 +1,5 @@
 """Reads COCO instance sets, strictly: what does not fit stops the reading with one line."""
 
-import json
 import os
 import re
 from collections import Counter
@@ -9,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from rs2sam2.errors import DataError
+from rs2sam2.json_text import read_json
 
 _JOINED = ('baseball field', 'basketball court', 'golf field', 'ground track field', 'storage tank', 'tennis court')
 _JOINED += ('train station', 'soccer ball field', 'swimming pool', 'baseball diamond')
@@ -55,43 +55,42 @@ def read_coco(path: str | os.PathLike) -> tuple[list[CocoImage], dict[int, str]]
         DataError: The file is no whole JSON, misses a field, has an id or an image twice, or an object without
             segmentation, image or category.
     """
-    try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
-    except OSError as error:
-        raise DataError(f'cannot read {path}: {error.strerror}; check the path') from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f'{path} is not whole JSON ({error}); fetch it again') from error
+    content = read_json(path, 'check the path, or fetch it again')
     tables = {
         key: _rows(content, key, fields, path)
         for key, fields in {
             'images': {'id': (int, str), 'file_name': str, 'height': int, 'width': int},
-            'annotations': {'id': (int, str), 'image_id': (int, str), 'category_id': int},
-            'categories': {'id': int, 'name': str},
+            'annotations': {'id': (int, str), 'image_id': (int, str), 'category_id': (int, str)},
+            'categories': {'id': (int, str), 'name': str},
         }.items()
     }
     _once([image['file_name'] for image in tables['images']], 'image file', path)
-    categories = {one['id']: one['name'] for one in tables['categories']}
-    objects: dict[Any, list[CocoObject]] = {image['id']: [] for image in tables['images']}
+    categories = {_number(one['id'], path): one['name'] for one in tables['categories']}
+    nameless = next((key for key, name in categories.items() if not name.strip()), None)
+    if nameless is not None:
+        raise DataError(f'{path}: category {nameless} has an empty name; write one')
+    # Ids are told apart as texts: one tool writes 7 where another writes "7".
+    objects: dict[str, list[CocoObject]] = {str(image['id']): [] for image in tables['images']}
     for one in tables['annotations']:
-        if one['image_id'] not in objects:
+        category_id = _number(one['category_id'], path)
+        if str(one['image_id']) not in objects:
             raise DataError(f'{path}: annotation {one["id"]} is of image {one["image_id"]}, which is not in `images`')
-        if one['category_id'] not in categories:
+        if category_id not in categories:
             raise DataError(
-                f'{path}: annotation {one["id"]} is of category {one["category_id"]}, which is not in `categories`'
+                f'{path}: annotation {one["id"]} is of category {category_id}, which is not in `categories`'
             )
         if not one.get('segmentation'):
             raise DataError(
                 f'{path}: annotation {one["id"]} has no segmentation; give masks (boxes are not enough) or remove it'
             )
         crowd = bool(one.get('iscrowd', 0))
-        objects[one['image_id']].append(CocoObject(one['id'], one['category_id'], one['segmentation'], crowd))
+        objects[str(one['image_id'])].append(CocoObject(one['id'], category_id, one['segmentation'], crowd))
     images = []
     for image in sorted(tables['images'], key=lambda image: image['file_name']):
         name = PurePosixPath(image['file_name'])
         if name.is_absolute() or '..' in name.parts:
             raise DataError(f'{path}: the image {name} lies outside the folder of images; give paths below it')
-        images.append(CocoImage(str(name), (image['height'], image['width']), tuple(objects[image['id']])))
+        images.append(CocoImage(str(name), (image['height'], image['width']), tuple(objects[str(image['id'])])))
     return images, categories
 
 
@@ -104,8 +103,15 @@ def _rows(content: Any, key: str, fields: dict[str, Any], path: str | os.PathLik
             value = row.get(field) if isinstance(row, dict) else None
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise DataError(f'{path}: `{field}` of entry {place} of `{key}` is {value!r:.60}; mend the file')
-    _once([row['id'] for row in rows], f'id in `{key}`:', path)
+    _once([str(row['id']) for row in rows], f'id in `{key}`:', path)
     return rows
+
+
+def _number(category_id: int | str, path: str | os.PathLike) -> int:
+    """The id of a category: the layout of RRSIS-D numbers them."""
+    if isinstance(category_id, str) and not (category_id.isascii() and category_id.isdigit() and len(category_id) < 19):
+        raise DataError(f'{path}: the category id {category_id!r:.60} is no number; number the categories')
+    return int(category_id)
 
 
 def _once(values: list, what: str, path: str | os.PathLike) -> None:

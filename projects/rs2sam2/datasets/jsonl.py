@@ -1,13 +1,14 @@
 """One's own data: a JSON object a line, with an image, what is said of it, and the mask of what is meant."""
 
-import json
 import os
 from typing import Any, ClassVar
 
 from rs2sam2.datasets.base import RefSegDataset
 from rs2sam2.datasets.images import image_size
-from rs2sam2.datasets.masks import decode_segmentation
+from rs2sam2.datasets.masks import check_segmentation
 from rs2sam2.errors import DataError
+from rs2sam2.files import read_regular
+from rs2sam2.json_text import parse_json
 
 MASK_FIELDS = ('mask', 'rle', 'polygons', 'boxes')
 _KINDS = {
@@ -73,26 +74,31 @@ class JSONLRefSegDataset(RefSegDataset):
 
     def read_samples(self) -> tuple[list[dict], set[str]]:
         """Read the lines; see `RefSegDataset.read_samples`."""
-        samples, known = [], set()
+        samples: list[dict] = []
+        known: set[str] = set()
         for number, text in self._lines():
-            where = f'{self.ann_file}:{number}'
-            line = parse_line(text, where)
-            line_id = str(line.get('id', number))
-            sentences = line['expressions'] if 'expressions' in line else [line['expression']]
-            ids = [line_id] if len(sentences) == 1 else [f'{line_id}_{k}' for k in range(len(sentences))]
-            known.update(ids, (line_id, line['image']))
-            fields = dict(
-                image_id=line['image'],
-                ann_id=line_id,
-                img_path=os.path.join(self.data_prefix['img_path'], line['image']),
-                category=line.get('category'),
-                no_target=line.get('no_target', False),
-                where=where,
-                **self._mask(line, where),
-            )
-            wanted = [k for k, one in enumerate(ids) if not self.skips(one, line_id, line['image'])]
-            samples += [dict(fields, sample_id=ids[k], expression=sentences[k]) for k in wanted]
+            with self.entry():
+                self._read_line(text, number, samples, known)
         return samples, known
+
+    def _read_line(self, text: str, number: int, samples: list[dict], known: set[str]) -> None:
+        where = f'{self.ann_file}:{number}'
+        line = parse_line(text, where)
+        line_id = str(line.get('id', number))
+        sentences = line['expressions'] if 'expressions' in line else [line['expression']]
+        ids = [line_id] if len(sentences) == 1 else [f'{line_id}_{k}' for k in range(len(sentences))]
+        known.update(ids, (line_id, line['image']))
+        fields = dict(
+            image_id=line['image'],
+            ann_id=line_id,
+            img_path=os.path.join(self.data_prefix['img_path'], line['image']),
+            category=line.get('category'),
+            no_target=line.get('no_target', False),
+            where=where,
+            **self._mask(line, where),
+        )
+        wanted = [k for k, one in enumerate(ids) if not self.skips(one, line_id, line['image'])]
+        samples += [dict(fields, sample_id=ids[k], expression=sentences[k]) for k in wanted]
 
     @staticmethod
     def check_sample(sample: dict, size: tuple[int, int]) -> None:
@@ -102,7 +108,7 @@ class JSONLRefSegDataset(RefSegDataset):
             found = image_size(sample['seg_map_path'])
         else:
             _check_inside(sample['segmentation'], size, where)
-            found = decode_segmentation(sample['segmentation'], size, where).shape
+            found = check_segmentation(sample['segmentation'], size, where)[1]
         if found != size:
             raise DataError(
                 f'{where}: its mask is {found[0]} x {found[1]} (h x w), its image {sample["img_path"]} '
@@ -113,15 +119,13 @@ class JSONLRefSegDataset(RefSegDataset):
     def _check_files(self, samples: list[dict]) -> None:
         super()._check_files(samples)
         sizes = {path: image_size(path) for path in {sample['img_path'] for sample in samples}}
-        for sample in samples:
+        # Sentences of one line share its mask.
+        for sample in {sample['where']: sample for sample in samples}.values():
             self.check_sample(sample, sizes[sample['img_path']])
 
     def _lines(self) -> list[tuple[int, str]]:
         try:
-            with open(self.ann_file, encoding='utf-8-sig') as file:
-                lines = file.read().split('\n')
-        except OSError as error:
-            raise DataError(f'cannot read {self.ann_file}: {error.strerror}; check data_root and ann_file') from error
+            lines = read_regular(self.ann_file, 'check data_root and ann_file').decode('utf-8-sig').split('\n')
         except UnicodeDecodeError as error:
             raise DataError(f'{self.ann_file} is not UTF-8 text ({error}); save it as UTF-8') from error
         return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
@@ -149,8 +153,8 @@ def parse_line(text: str, where: str) -> dict:
         DataError: It is no JSON object, or a field is unknown, missing, of another kind, or too many.
     """
     try:
-        line = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        line = parse_json(text)
+    except ValueError as error:
         raise DataError(f'{where}: not a whole JSON object ({error}); write one object a line') from error
     if not isinstance(line, dict):
         raise DataError(f'{where}: {type(line).__name__} instead of a JSON object; write one object a line')
@@ -159,6 +163,9 @@ def parse_line(text: str, where: str) -> dict:
             raise DataError(f'{where}: unknown field {key!r}; there are {", ".join(_KINDS)}')
         if not isinstance(value, _KINDS[key]) or (isinstance(value, bool) and key != 'no_target'):
             raise DataError(f'{where}: {key} is {value!r:.80}; see docs/your_data.md')
+    for key in ('id', 'image', 'mask', 'category'):
+        if isinstance(line.get(key), str) and not line[key].strip():
+            raise DataError(f'{where}: {key} is an empty text; write one, or leave out the field')
     _exactly_one(line, ('image',), where, 'name the image file')
     _exactly_one(line, ('expression', 'expressions'), where, 'write what is meant')
     if not all(isinstance(one, str) for one in line.get('expressions', ['']) or [None]):

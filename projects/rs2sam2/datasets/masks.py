@@ -10,15 +10,19 @@ from numbers import Integral, Real
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from rs2sam2.datasets.images import MAX_PIXELS, max_pixels
 from rs2sam2.errors import DataError
 
 Segmentation = dict | Sequence
 # Longer groups than this (35 bits) hold no run of an image that pycocotools can count with its 32 bits.
 _LONGEST_GROUP = 7
+_LONGEST_OUTLINE = 10**7
 
 
 def decode_segmentation(segmentation: Segmentation, size: tuple[int, int] | None, name: str) -> np.ndarray:
     """Decode a segmentation; the parts of a list are united.
+
+    Nothing is allocated for more pixels than an image may have (`max_pixels`).
 
     Args:
         segmentation: One RLE (`{'size': [h, w], 'counts': ...}`, counts compressed text or a list of run lengths), or a
@@ -32,24 +36,39 @@ def decode_segmentation(segmentation: Segmentation, size: tuple[int, int] | None
     Raises:
         DataError: The segmentation does not describe a mask of its size.
     """
+    rles, size = check_segmentation(segmentation, size, name)
+    if not rles:
+        return np.zeros(size, dtype=np.uint8)
+    # pycocotools decodes column by column.
+    return np.ascontiguousarray(coco_mask.decode(rles[0] if len(rles) == 1 else coco_mask.merge(rles)))
+
+
+def check_segmentation(
+    segmentation: Segmentation, size: tuple[int, int] | None, name: str
+) -> tuple[list[dict], tuple[int, int]]:
+    """Check a segmentation without decoding it; see `decode_segmentation`.
+
+    Returns:
+        Its parts as compressed RLEs, and the size (h, w) of the mask.
+
+    Raises:
+        DataError: It does not describe a mask of its size.
+    """
     try:
         parts = [segmentation] if isinstance(segmentation, dict) else segmentation
         if not isinstance(parts, (list, tuple)):
             raise ValueError(f'it is a {type(segmentation).__name__}, not an RLE or a list')
-        if parts and isinstance(parts[0], Real):
+        if parts and _is_number(parts[0]):
             parts = [parts]
         rles = [_checked_rle(part) if isinstance(part, dict) else _rle_of_polygon(part, size) for part in parts]
         sizes = sorted({tuple(rle['size']) for rle in rles})
         if len(sizes) > 1:
             raise ValueError(f'its parts have different sizes, {sizes}')
-        if not rles:
-            return np.zeros(_checked_size(size), dtype=np.uint8)
-    except ValueError as error:
+        return rles, sizes[0] if sizes else _checked_size(size)
+    except (ValueError, OverflowError) as error:
         raise DataError(
             f'the segmentation of {name} cannot be decoded: {error}; mend it or list the sample in skip_ids'
         ) from None
-    # pycocotools decodes column by column.
-    return np.ascontiguousarray(coco_mask.decode(rles[0] if len(rles) == 1 else coco_mask.merge(rles)))
 
 
 def run_lengths(counts: str | bytes) -> np.ndarray:
@@ -94,9 +113,14 @@ def _checked_size(size: object) -> tuple[int, int]:
         not isinstance(size, (list, tuple))
         or len(size) != 2
         or not all(isinstance(side, Integral) and not isinstance(side, bool) and side > 0 for side in size)
-        or size[0] * size[1] >= 2**32
     ):
-        raise ValueError(f'its size is {size!r}, not [height, width]')
+        raise ValueError(f'its size is {size!r:.80}, not [height, width]')
+    limit = max_pixels()
+    if size[0] * size[1] > limit:
+        raise ValueError(
+            f'its size {size[0]}x{size[1]} (h x w) is more than {limit:,} pixels; to allow more, set the environment '
+            f'variable {MAX_PIXELS}'
+        )
     return int(size[0]), int(size[1])
 
 
@@ -121,6 +145,10 @@ def _checked_rle(rle: dict) -> dict:
     return coco_mask.frPyObjects({'size': [height, width], 'counts': list(counts)}, height, width)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _rle_of_polygon(polygon: object, size: object) -> dict:
     height, width = _checked_size(size)
     # pycocotools takes four numbers for a box, so a polygon needs its three corners here.
@@ -128,10 +156,14 @@ def _rle_of_polygon(polygon: object, size: object) -> dict:
         not isinstance(polygon, (list, tuple))
         or len(polygon) < 6
         or len(polygon) % 2
-        or not all(isinstance(value, Real) for value in polygon)
+        or not all(_is_number(value) for value in polygon)
     ):
         raise ValueError('a polygon is not a flat list of at least three corners x, y')
-    # pycocotools walks the outline step by step: a corner far away would take all memory.
-    if not np.all(np.abs(np.asarray(polygon, dtype=np.float64)) <= 10 * max(height, width)):
+    corners = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+    if not np.all(np.abs(corners) <= 10 * max(height, width)):
         raise ValueError(f'a polygon reaches far outside its image of {height}x{width}')
+    # pycocotools walks the outline step by step.
+    steps = np.abs(np.diff(corners, axis=0, append=corners[:1])).max(axis=1).sum()
+    if steps > _LONGEST_OUTLINE:
+        raise ValueError(f'an outline of {steps:,.0f} pixels')
     return coco_mask.frPyObjects([list(polygon)], height, width)[0]

@@ -73,8 +73,8 @@ class NWPUReferDataset(RRSISDDataset):
             DataError: It has no object and does not say so, or it has objects and says that it has none.
         """
         ids = self._ann_ids(ref)
-        marked = super().means_nothing(ref) or ids == [-1]
-        objects = [one for one in ids if one != -1]
+        marked = super().means_nothing(ref) or list(map(str, ids)) == ['-1']
+        objects = [one for one in ids if str(one) != '-1']
         if marked and objects:
             raise DataError(
                 f'{self.ann_file}: ref {ref["ref_id"]} is marked no_target but has the objects {objects}; mend the file'

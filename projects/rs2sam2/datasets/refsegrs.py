@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from rs2sam2.datasets.base import RefSegDataset
 from rs2sam2.errors import DataError
+from rs2sam2.files import read_regular
 
 
 class RefSegRSDataset(RefSegDataset):
@@ -52,12 +53,11 @@ class RefSegRSDataset(RefSegDataset):
     def read_samples(self) -> tuple[list[dict], set[str]]:
         """Read the phrases; see `RefSegDataset.read_samples`."""
         try:
-            with open(self.ann_file, encoding='utf-8-sig') as file:
-                lines = file.read().splitlines()
-        except OSError as error:
-            raise DataError(f'cannot read {self.ann_file}: {error.strerror}; check data_root and ann_file') from error
+            text = read_regular(self.ann_file, 'check data_root and ann_file').decode('utf-8-sig')
         except UnicodeDecodeError as error:
             raise DataError(f'{self.ann_file} is not UTF-8 text ({error}); fetch it again') from error
+        # Not splitlines, which takes separators inside a sentence for ends of lines.
+        lines = text.replace('\r\n', '\n').split('\n')
         samples, known = [], set()
         for line in lines:
             if not line.strip():

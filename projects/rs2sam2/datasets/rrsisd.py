@@ -1,12 +1,14 @@
 """RRSIS-D (arXiv 2312.12470), and data sets in its layout: a pickle of refs and a COCO-like file of masks."""
 
-import json
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 from rs2sam2.datasets.base import RefSegDataset
 from rs2sam2.datasets.safe_pickle import load_plain_pickle
 from rs2sam2.errors import DataError
+from rs2sam2.json_text import read_json
 
 _OPTIONAL_KEYS = {'ann_id', 'category_id'}
 
@@ -80,37 +82,39 @@ class RRSISDDataset(RefSegDataset):
 
     def read_samples(self) -> tuple[list[dict], set[str]]:
         """Read refs and masks; see `RefSegDataset.read_samples`."""
-        refs = self._read_refs()
-        instances = InstancesFile(self.instances_file, self._metainfo['categories'])
-        samples, known = [], set()
-        for ref in refs:
-            ref_id, count = ref['ref_id'], len(ref['sentences'])
-            sample_ids = [str(ref_id)] if count == 1 else [f'{ref_id}_{k}' for k in range(count)]
-            known.update(sample_ids, (str(ref_id), str(ref['image_id'])))
-            if ref['split'] != self.split:
-                continue
-            wanted = [k for k, sample_id in enumerate(sample_ids) if not self.skips(sample_id, ref_id, ref['image_id'])]
-            if not wanted:
-                continue
-            no_target = self.means_nothing(ref)
-            target = self._target(ref, no_target, instances)
-            samples.extend(dict(target, sample_id=sample_ids[k], expression=self._expression(ref, k)) for k in wanted)
-        return samples, known
-
-    def _read_refs(self) -> list[dict]:
         refs = load_plain_pickle(self.ann_file)
         if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs):
             raise DataError(f'{self.ann_file} is not a list of refs; check ann_file')
+        instances = InstancesFile(self.instances_file, self._metainfo['categories'], self.entry)
+        samples: list[dict] = []
+        known: set[str] = set()
         for index, ref in enumerate(refs):
-            name = f'ref {ref["ref_id"]}' if 'ref_id' in ref else f'the ref at place {index}'
-            for key, kinds in self.REF_KEYS.items():
-                if key not in ref and key not in _OPTIONAL_KEYS:
-                    raise DataError(f'{self.ann_file}: {name} has no {key}; mend the file')
-                if not isinstance(ref.get(key), kinds):
-                    raise DataError(f'{self.ann_file}: {key} of {name} is {ref[key]!r}; mend the file')
-            if not ref['sentences']:
-                raise DataError(f'{self.ann_file}: {name} has no sentence; mend the file')
-        return refs
+            with self.entry():
+                self._check_ref(ref, index)
+                self._read_ref(ref, instances, samples, known)
+        return samples, known
+
+    def _read_ref(self, ref: dict, instances: 'InstancesFile', samples: list[dict], known: set[str]) -> None:
+        ref_id, count = ref['ref_id'], len(ref['sentences'])
+        sample_ids = [str(ref_id)] if count == 1 else [f'{ref_id}_{k}' for k in range(count)]
+        known.update(sample_ids, (str(ref_id), str(ref['image_id'])))
+        if ref['split'] != self.split:
+            return
+        wanted = [k for k, sample_id in enumerate(sample_ids) if not self.skips(sample_id, ref_id, ref['image_id'])]
+        if not wanted:
+            return
+        target = self._target(ref, self.means_nothing(ref), instances)
+        samples.extend([dict(target, sample_id=sample_ids[k], expression=self._expression(ref, k)) for k in wanted])
+
+    def _check_ref(self, ref: dict, index: int) -> None:
+        name = f'ref {ref["ref_id"]!r:.60}' if 'ref_id' in ref else f'the ref at place {index}'
+        for key, kinds in self.REF_KEYS.items():
+            if key not in ref and key not in _OPTIONAL_KEYS:
+                raise DataError(f'{self.ann_file}: {name} has no {key}; mend the file')
+            if not isinstance(ref.get(key), kinds) or isinstance(ref.get(key), bool):
+                raise DataError(f'{self.ann_file}: {key} of {name} is {ref[key]!r:.80}; mend the file')
+        if not ref['sentences']:
+            raise DataError(f'{self.ann_file}: {name} has no sentence; mend the file')
 
     def _expression(self, ref: dict, k: int) -> str:
         sentence = ref['sentences'][k]
@@ -132,7 +136,7 @@ class RRSISDDataset(RefSegDataset):
             DataError: Its annotation is missing or has no segmentation.
         """
         name = f'ref {ref["ref_id"]}'
-        annotation = instances.annotations.get(ref.get('ann_id'))
+        annotation = instances.annotations.get(str(ref.get('ann_id')))
         if annotation is None:
             raise DataError(
                 f'{self.instances_file} has no annotation {ref.get("ann_id")} for {name} of {self.ann_file}; '
@@ -156,55 +160,66 @@ class RRSISDDataset(RefSegDataset):
             img_path=os.path.join(self.data_prefix['img_path'], ref['file_name']),
             category=instances.category(category_id, f'ref {ref["ref_id"]}'),
             segmentation=segmentation,
-            mask_size=instances.sizes.get(ref['image_id']),
+            mask_size=instances.sizes.get(str(ref['image_id'])),
             no_target=no_target,
         )
 
 
-def _is_entry(row: Any, fields: tuple[str, ...]) -> bool:
-    return isinstance(row, dict) and all(isinstance(row.get(field), (int, str)) for field in fields)
-
-
 class InstancesFile:
-    """What `instances.json` knows: annotations by id, image sizes (h, w) by id, category names by id."""
+    """What `instances.json` knows, by id as text: one file writes 7 where another writes "7".
 
-    def __init__(self, path: str, categories: tuple[str, ...]) -> None:
+    Args:
+        path: The file.
+        categories: Names by number, where the file lists none.
+        entry: Surrounds the reading of an entry; see `RefSegDataset.entry`.
+
+    Attributes:
+        annotations: by id.
+        sizes: (h, w) of the images, by id.
+        categories: names, by id.
+    """
+
+    def __init__(
+        self, path: str, categories: tuple[str, ...], entry: Callable[[], AbstractContextManager] = nullcontext
+    ) -> None:
         self.path = path
-        content = self._read()
-        self.annotations: dict[Any, dict] = {}
-        for annotation in content['annotations']:
-            if annotation['id'] in self.annotations:
-                raise DataError(f'{path} has the annotation id {annotation["id"]} twice')
-            self.annotations[annotation['id']] = annotation
+        content = read_json(path, 'check data_root and instances_file, or fetch it again')
+        if not isinstance(content, dict) or not content.get('annotations'):
+            raise DataError(f'{path} has no `annotations`; check instances_file')
+        self.annotations = self._by_id(content, 'annotations', entry)
+        images = self._by_id(content, 'images', entry)
         self.sizes = {
-            image['id']: (image['height'], image['width'])
-            for image in content.get('images', ())
+            key: (image['height'], image['width'])
+            for key, image in images.items()
             if 'height' in image and 'width' in image
         }
-        listed = content.get('categories')
-        self.categories = {one['id']: one['name'] for one in listed} if listed else dict(enumerate(categories))
+        listed = self._by_id(content, 'categories', entry)
+        for key, one in listed.items():
+            if not isinstance(one.get('name'), str) or not one['name'].strip():
+                raise DataError(f'{path}: category {key} has no name; write one')
+        self.categories = {key: one['name'] for key, one in listed.items()}
+        if not listed:
+            self.categories = {str(number): name for number, name in enumerate(categories)}
 
-    def _read(self) -> dict:
-        try:
-            with open(self.path, encoding='utf-8') as file:
-                content = json.load(file)
-        except OSError as error:
-            raise DataError(f'cannot read {self.path}: {error.strerror}; check data_root and instances_file') from error
-        except (ValueError, RecursionError) as error:
-            raise DataError(f'{self.path} is not whole JSON ({error}); fetch it again') from error
-        needed = dict(annotations=('id',), images=('id',), categories=('id', 'name'))
-        if not isinstance(content, dict) or not content.get('annotations'):
-            raise DataError(f'{self.path} has no `annotations`; check instances_file')
-        for key, fields in needed.items():
-            rows = content.get(key) or []
-            if not isinstance(rows, list) or not all(_is_entry(row, fields) for row in rows):
-                raise DataError(f'{self.path}: `{key}` is not a list of entries with {" and ".join(fields)}')
-        return content
+    def _by_id(self, content: dict, table: str, entry: Callable[[], AbstractContextManager]) -> dict[str, dict]:
+        rows = content.get(table) or []
+        if not isinstance(rows, list):
+            raise DataError(f'{self.path}: `{table}` is not a list')
+        found: dict[str, dict] = {}
+        for place, row in enumerate(rows):
+            with entry():
+                key = row.get('id') if isinstance(row, dict) else None
+                if not isinstance(key, (int, str)) or isinstance(key, bool):
+                    raise DataError(f'{self.path}: entry {place} of `{table}` has no id; mend the file')
+                if str(key) in found:
+                    raise DataError(f'{self.path} has the id {str(key)!r:.60} twice in `{table}`; mend the file')
+                found[str(key)] = row
+        return found
 
     def category(self, category_id: Any, name: str) -> str | None:
         """Name a category; None where the data set gives the object none."""
         if category_id is None:
             return None
-        if not isinstance(category_id, (int, str)) or category_id not in self.categories:
-            raise DataError(f'{name} is of category {category_id}, which {self.path} does not list')
-        return self.categories[category_id]
+        if not isinstance(category_id, (int, str)) or str(category_id) not in self.categories:
+            raise DataError(f'{name} is of category {category_id!r:.60}, which {self.path} does not list')
+        return self.categories[str(category_id)]

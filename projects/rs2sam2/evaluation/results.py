@@ -1,6 +1,5 @@
 """Results of single samples: their type, their JSON-lines file, the metrics and intervals computed from them."""
 
-import json
 import math
 import os
 import tempfile
@@ -12,7 +11,8 @@ from typing import get_type_hints
 import numpy as np
 
 from rs2sam2.errors import ConfigError, DataError
-from rs2sam2.files import place_of
+from rs2sam2.files import open_regular, place_of
+from rs2sam2.json_text import json_line, parse_json
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """IoU thresholds of Pr@t."""
@@ -67,9 +67,9 @@ _TYPES = get_type_hints(SampleResult)
 def _parse(line: str) -> SampleResult:
     """One line of a results file; raises ValueError saying what is wrong with it."""
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'not JSON ({error.msg})') from None
+        row = parse_json(line)
+    except ValueError as error:
+        raise ValueError(f'not JSON ({error})') from None
     if not isinstance(row, dict):
         raise ValueError('not a JSON object')
     for name, kind in _TYPES.items():
@@ -81,7 +81,7 @@ def _parse(line: str) -> SampleResult:
         # JSON writers drop the point of 1.0, and Python counts True as an integer; only the first is welcome.
         accepted = kind | int if kind in (float, float | None) else kind
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind not in (bool, bool | None)):
-            raise ValueError(f'`{name}` is {value!r}, not {getattr(kind, "__name__", kind)}')
+            raise ValueError(f'`{name}` is {value!r:.80}, not {getattr(kind, "__name__", kind)}')
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f'`{name}` is {value}, not a finite number')
     unknown = sorted(set(row) - set(_TYPES))
@@ -120,8 +120,8 @@ def write_results(rows: Iterable[SampleResult], path: str | Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
         try:
-            with os.fdopen(handle, 'w', encoding='utf-8') as file:
-                file.writelines(json.dumps(asdict(row), ensure_ascii=False) + '\n' for row in rows)
+            with os.fdopen(handle, 'wb') as file:
+                file.writelines(json_line(asdict(row)) for row in rows)
             umask = os.umask(0)
             os.umask(umask)
             # mkstemp makes files for their owner only; results are read by others.
@@ -132,6 +132,8 @@ def write_results(rows: Iterable[SampleResult], path: str | Path) -> None:
             raise
     except OSError as error:
         raise DataError(f'{path}: results cannot be written ({error.strerror})') from error
+    except ValueError as error:
+        raise DataError(f'{path}: results that are no finite numbers are not written ({error})') from error
 
 
 def read_results(path: str | Path) -> list[SampleResult]:
@@ -143,7 +145,7 @@ def read_results(path: str | Path) -> list[SampleResult]:
     path = Path(path)
     rows = []
     try:
-        with path.open(encoding='utf-8') as file:
+        with open_regular(path, 'rb') as file:
             for number, line in enumerate(file, 1):
                 try:
                     rows.append(_parse(line))

@@ -42,7 +42,8 @@ class LoadReferringMask(BaseTransform):
         """Load the mask; see the class."""
         if 'segmentation' in results:
             size = results.get('mask_size') or results['ori_shape']
-            mask = decode_segmentation(results['segmentation'], size, f'sample {results["sample_id"]}')
+            name = results.get('where') or f'sample {results["sample_id"]}'
+            mask = decode_segmentation(results['segmentation'], size, name)
         else:
             mask = read_mask(results['seg_map_path'], results['seg_threshold'])
         results['gt_seg_map'] = mask
