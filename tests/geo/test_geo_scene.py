@@ -390,3 +390,39 @@ def test_only_what_is_named_is_written(tmp_path):
     assert result.polygons is result.objects is None
     assert [path.name for path in (tmp_path / 'a/b').iterdir()] == ['mask.tif']
     assert UTM['crs'] == _read(result.mask)[1]['crs'].to_string()
+
+
+class _Given:
+    """Says what it is told to: a mask as log-odds."""
+
+    def __init__(self, mask):
+        self.mask = mask
+
+    def predict(self, images, expression):
+        return np.where(self.mask, 4, -4).astype(np.float32)[None]
+
+
+@pytest.mark.parametrize('suffix', ['.gpkg', '.geojson'])
+@pytest.mark.parametrize(
+    'grid',
+    [
+        UTM,
+        UTM | dict(transform=rotated()),
+        dict(crs='EPSG:4326', transform=from_origin(11.123456789, 48.1, 1e-7, 1e-7)),
+    ],
+    ids=['projected', 'turned', 'degrees'],
+)
+def test_polygons_are_valid_for_every_mask(tmp_path, grid, suffix):
+    """Objects that touch at a corner, rings that touch themselves, holes that touch the outline."""
+    rng = np.random.default_rng(0)
+    masks = [np.indices((24, 30)).sum(0) % 2 == 0, *(rng.random((24, 30)) < share for share in (0.3, 0.55, 0.7, 0.85))]
+    ring = np.zeros((24, 30), bool)
+    ring[3:20, 3:20] = True
+    ring[3, 3] = ring[5:8, 5:8] = ring[8:11, 8:11] = ring[11, 11] = False
+    scene = write_scene(tmp_path / 'scene.tif', blobs(24, 30), **grid)
+    for mask in [*masks, ring]:
+        result = _run(scene, tmp_path, _Given(mask), suffix=suffix)
+        _, polygons, columns = _objects(result.polygons)
+        assert shapely.is_valid(polygons).all()
+        assert columns['pixels'].sum() == mask.sum()
+        np.testing.assert_array_equal(rasterize(list(polygons), mask.shape, transform=grid['transform']), mask)

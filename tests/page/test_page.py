@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,20 @@ def test_files_hold_the_mask(inferencer, image, tmp_path):
     emptied = open_picture(str(image)).segment(inferencer, 'ship', 1)
     assert emptied.polygons()['features'] == []
     assert any('is below' in value for _, value in emptied.facts())
+
+
+def test_polygons_are_valid_for_every_mask(inferencer, image):
+    shapely = pytest.importorskip('shapely')
+    rng = np.random.default_rng(0)
+    session = open_picture(str(image)).segment(inferencer, 'ship', 0)
+    corners = np.indices((30, 40)).sum(0) % 2 == 0
+    for mask in (corners, *(rng.random((30, 40)) < share for share in (0.3, 0.55, 0.7, 0.85))):
+        shown = replace(session, result=replace(session.result, mask=mask))
+        polygons = [shapely.geometry.shape(one['geometry']) for one in shown.polygons()['features']]
+        assert all(polygon.is_valid for polygon in polygons)
+        assert sum(polygon.area for polygon in polygons) == mask.sum()
+    # As in scenes, what touches at a corner is two objects.
+    assert len(replace(session, result=replace(session.result, mask=corners)).polygons()['features']) == 600
 
 
 def test_geotiff_keeps_its_place(inferencer, tmp_path):

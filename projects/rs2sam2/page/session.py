@@ -126,7 +126,7 @@ class Session:
         }
         features = [
             {'type': 'Feature', 'properties': properties, 'geometry': geometry}
-            for geometry, _ in shapes(mask, mask > 0, connectivity=8, transform=self.transform)
+            for geometry, _ in shapes(mask, mask > 0, connectivity=4, transform=self.transform)
         ]
         collection = {'type': 'FeatureCollection', 'features': features}
         if self.crs:
