@@ -2,7 +2,8 @@
 
 import pytest
 
-from helpers.trainings import Training, forkserver, make_site
+from helpers.training_site import imported
+from helpers.trainings import Training, make_site
 
 
 @pytest.fixture(scope='module')
@@ -14,8 +15,7 @@ def site(tmp_path_factory):
 @pytest.fixture(scope='module')
 def forks():
     """Starts processes that have all imports behind them."""
-    with forkserver() as context:
-        yield context
+    return imported()
 
 
 @pytest.fixture(scope='module')

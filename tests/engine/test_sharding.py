@@ -20,7 +20,7 @@ from torch.distributed.tensor import DTensor
 
 from helpers.paths import ROOT
 from helpers.tiny import random_batch, random_target, shrink, tiny_model
-from helpers.training_site import make_site, run
+from helpers.training_site import imported, make_site, run
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config
 from rs2sam2.engine.optim_groups import refuse_other_state
 from rs2sam2.engine.sharding import FullyShardedModel
@@ -51,7 +51,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def on_two_processes(work, folder: Path, *arguments: object) -> list:
     """Run `work(rank, *arguments)` in two gloo processes; what each returned, in order of rank."""
-    mp.get_context('forkserver').set_forkserver_preload(['rs2sam2.engine.sharding', 'helpers.tiny'])
+    imported()
     mp.start_processes(_process, (str(folder), work, arguments), WORLD, start_method='forkserver')
     return [pickle.loads((folder / f'rank{rank}').read_bytes()) for rank in range(WORLD)]
 

@@ -11,6 +11,7 @@ from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 
+from helpers.training_site import imported
 from rs2sam2.evaluation.results import read_results
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
 from rs2sam2.structures import RefSegDataSample
@@ -62,7 +63,7 @@ def test_world_size_changes_nothing(world_size, tmp_path):
     expected = {length: evaluate(single, length, 'gpu', batch_size=3) for length in LENGTHS}
     folder = tmp_path / 'many'
     folder.mkdir()
-    mp.get_context('forkserver').set_forkserver_preload(['rs2sam2.evaluation.rrsis_metric'])
+    imported()
     mp.start_processes(worker, (world_size, str(folder)), world_size, start_method='forkserver')
     for rank in range(world_size):
         found = json.loads((folder / f'rank{rank}.json').read_text())

@@ -1,9 +1,18 @@
 """A folder to train in: drawn scenes and the config of a tiny model; and how tools are run there."""
 
+import multiprocessing
 import os
+import runpy
+import socket
 import subprocess
 import sys
+import tempfile
+import warnings
+from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from helpers.paths import ROOT
 from helpers.tiny import SIZE, TEXT_DIM, TINY_BEIT3, TINY_HIERA, UNION_SIZE
@@ -53,16 +62,66 @@ def make_site(folder: Path) -> Path:
     return folder
 
 
-def run(*args, processes: int = 0, cwd: Path, expect: int = 0) -> str:
-    """Run a tool as a user does, alone or on several gloo processes; returns stdout and stderr."""
-    launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}'] if processes else []
-    launcher = ['--launcher', 'pytorch'] if processes else []
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', *launch, *map(str, args), *launcher],
-        cwd=cwd,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == expect, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
+def run(*args, processes: int = 0, torchrun: bool = False, cwd: Path, expect: int = 0) -> str:
+    """Run a tool as a user does, alone or on several gloo processes; returns stdout and stderr.
+
+    The processes are forks that have the imports behind them, which are most of the work of a tool at tiny size; those
+    of torchrun are not.
+    """
+    arguments = [str(one) for one in args] + (['--launcher', 'pytorch'] if processes else [])
+    with tempfile.NamedTemporaryFile() as log:
+        if torchrun:
+            launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
+            command = [sys.executable, '-W', 'ignore', *launch, *arguments]
+            env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+            codes = {subprocess.run(command, cwd=cwd, env=env, stdout=log, stderr=subprocess.STDOUT).returncode}
+        else:
+            port = free_port()
+            environments = [ranks(rank, processes, port) for rank in range(processes)] or [{}]
+            started = [
+                imported().Process(target=_start, args=(arguments, str(cwd), log.name, environment))
+                for environment in environments
+            ]
+            for process in started:
+                process.start()
+            for process in started:
+                process.join()
+            codes = {process.exitcode for process in started}
+        said = Path(log.name).read_text()
+    assert codes == {expect}, said[-6000:]
+    return said
+
+
+def ranks(rank: int, processes: int, port: int) -> dict[str, str]:
+    """What torchrun tells its processes."""
+    told = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=processes, MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+    return {key: str(value) for key, value in told.items()}
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def imported() -> Any:
+    """A context whose processes are forks of one that has imported what the tools import."""
+    context = multiprocessing.get_context('forkserver')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('PYTHONPATH', str(ROOT / 'tests'), prepend=os.pathsep)
+        patch.setenv('OMP_NUM_THREADS', '1')
+        context.set_forkserver_preload(['rs2sam2', 'rs2sam2.engine.launch', 'helpers.survival_site'])
+        forkserver.ensure_running()
+    return context
+
+
+def _start(arguments: list[str], folder: str, log: str, environment: dict[str, str]) -> None:
+    os.chdir(folder)
+    os.environ.update(environment, OMP_NUM_THREADS='1')
+    output = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    warnings.simplefilter('ignore')
+    sys.argv = arguments
+    runpy.run_path(arguments[0], run_name='__main__')

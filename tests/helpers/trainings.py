@@ -1,22 +1,15 @@
 """Trainings whose every start is a process of its own, to kill, resume and compare bit by bit."""
 
-import contextlib
-import multiprocessing
-import os
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
 from helpers import survival_site
-from helpers.paths import ROOT
 from helpers.tiny import SIZE, UNION_SIZE
-from helpers.training_site import CONFIG
+from helpers.training_site import CONFIG, free_port, ranks
 from rs2sam2.synthetic.dataset import build_demo_dataset
 from rs2sam2.weights.files import load_pickle
 
@@ -60,17 +53,6 @@ def make_site(folder: Path) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def forkserver() -> Iterator[Any]:
-    """Starts processes that have all imports behind them."""
-    context = multiprocessing.get_context('forkserver')
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('PYTHONPATH', str(ROOT / 'tests'), prepend=os.pathsep)
-        patch.setenv('OMP_NUM_THREADS', '1')
-        context.set_forkserver_preload(['rs2sam2', 'helpers.survival_site'])
-        yield context
-
-
 class Training:
     """A training in the site, each start of which is a process of its own (or several)."""
 
@@ -84,15 +66,11 @@ class Training:
         argv += ['--cfg-options', *self.options] if self.options else []
         if self.processes > 1:
             argv += ['--launcher', 'pytorch']
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         started = []
         for rank in range(self.processes):
-            ranks = dict(
-                RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=self.processes, MASTER_ADDR='127.0.0.1', MASTER_PORT=port
-            )
-            env = {key: str(value) for key, value in {**ranks, **environment}.items()}
+            own = {key: str(value) for key, value in environment.items()}
+            env = {**ranks(rank, self.processes, port), **own}
             arguments = (argv, str(self.site), str(self.log), env)
             started.append(self.forks.Process(target=survival_site.train, args=arguments))
             started[-1].start()

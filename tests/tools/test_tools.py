@@ -43,7 +43,7 @@ def test_test_gives_table_results_and_pictures_and_the_same_on_two_processes(sit
         # Without --work-dir a test logs in the folder of the training.
         log = run(
             ROOT / 'tools/test.py', 'config.py', trained / 'epoch_1.pth', '--work-dir', trained, '--out', out,
-            '--show-dir', out / 'pictures', processes=processes, cwd=site,
+            '--show-dir', out / 'pictures', processes=processes, torchrun=processes > 0, cwd=site,
         )  # fmt: skip
         assert 'mIoU' in log
         results[processes] = [json.loads(line) for line in (out / 'results.jsonl').read_text().splitlines()]
