@@ -17,7 +17,17 @@ from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
 from rs2sam2.structures import RefSegDataSample
 from rs2sam2.visualization.curves import CurvesHook, draw_curves, read_scalars
-from rs2sam2.visualization.figure import GAP, MARGIN, PANEL, build_panels, contact_sheet, draw_figure, mask_iou
+from rs2sam2.visualization.figure import (
+    GAP,
+    MARGIN,
+    PANEL,
+    build_panels,
+    contact_sheet,
+    draw_figure,
+    labelled,
+    mask_iou,
+    without_title,
+)
 from rs2sam2.visualization.hook import RefSegVisualizationHook, picture_name
 from rs2sam2.visualization.overlay import FALSE, HIT, MISSED, TINT, draw_heat, draw_regions, heat_bar
 from rs2sam2.visualization.text import ELLIPSIS, font, wrap
@@ -360,3 +370,23 @@ def test_scalars(tmp_path):
         new.write_text(text)
         with pytest.raises(DataError, match=r'new\.json:\d'):
             read_scalars([new])
+
+
+def test_a_single_validation_has_its_place_in_the_training():
+    losses = {'loss': [(step, 1 / step) for step in range(10, 210, 10)]}
+    figure = draw_curves(losses, {'rrsis/mIoU': [(200, 31.0)], 'rrsis/oIoU': [(200, 40.0)]}, 'one')
+    limits = [axes.get_xlim() for axes in figure.axes]
+    assert limits[0] == limits[1]
+    assert limits[0][0] == 0
+    assert 200 < limits[0][1] < 210
+
+
+def test_a_figure_without_its_title_is_its_panels():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8))
+    for text in ('ship', 'a sentence of many words that needs more than a line ' * 4):
+        panels = build_panels(image, np.ones((50, 70), bool))
+        figure = draw_figure(panels, text, 'sample 1')
+        rows = labelled(without_title(figure, text), 'before: IoU 0.50')
+        shown = np.asarray(panels[0].image)
+        np.testing.assert_array_equal(np.asarray(rows)[26 : 26 + shown.shape[0], : shown.shape[1]], shown)
+        assert (np.asarray(rows)[:26] < 100).any()

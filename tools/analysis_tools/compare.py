@@ -7,7 +7,6 @@ import argparse
 from pathlib import Path
 
 from PIL import Image
-from rich.console import Console
 
 from rs2sam2.datasets.images import read_image
 from rs2sam2.engine.arguments import make_parser
@@ -15,10 +14,11 @@ from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.evaluation.compare import comparison_by_group, comparison_table, largest_changes, pair_results
 from rs2sam2.evaluation.results import SampleResult, read_results
-from rs2sam2.visualization.figure import Panel, contact_sheet, draw_figure, fit
+from rs2sam2.terminal import plain, plain_console
+from rs2sam2.visualization.figure import Panel, contact_sheet, draw_figure, fit, labelled, without_title
 from rs2sam2.visualization.hook import picture_name
 
-console = Console(highlight=False)
+console = plain_console()
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,18 +46,20 @@ def folder_names(first: str, second: str) -> tuple[str, str]:
 
 def picture(pair: tuple[SampleResult, SampleResult], names: tuple[str, str], folders: list[str] | None) -> Image.Image:
     """Both runs' pictures of one sample, or its image where there are none."""
-    title = f'{names[0]} {pair[0].iou:.2f}   {names[1]} {pair[1].iou:.2f}'
-    drawn = []
-    for folder in folders or ():
-        files = [Path(folder) / picture_name(pair[0].sample_id, suffix) for suffix in ('.jpg', '.png')]
+    rows = []
+    for folder, name, row in zip(folders or (), names, pair, strict=False):
+        files = [Path(folder) / picture_name(row.sample_id, suffix) for suffix in ('.jpg', '.png')]
         found = [file for file in files if file.is_file()]
         if not found:
             raise DataError(f'{files[0]} is missing; test with --show-dir {folder} and draw all samples')
-        drawn.append(Image.open(found[0]).convert('RGB'))
-    if not drawn:
-        image = fit(Image.fromarray(read_image(pair[0].img_path, 'RGB', 'leave out --out')), 420)
-        return draw_figure([Panel(image, title)], pair[0].expression, f'sample {pair[0].sample_id}')
-    return draw_figure([Panel(contact_sheet(drawn, 1), title)], pair[0].expression)
+        drawn = Image.fromarray(read_image(found[0], 'RGB', f'test with --show-dir {folder} again'))
+        rows.append(labelled(without_title(drawn, row.expression), f'{name}: IoU {row.iou:.2f}'))
+    facts = '  ·  '.join(filter(None, (f'sample {pair[0].sample_id}', pair[0].category)))
+    if rows:
+        return draw_figure([Panel(contact_sheet(rows, 1), '')], pair[0].expression, facts)
+    image = fit(Image.fromarray(read_image(pair[0].img_path, 'RGB', 'leave out --out')), 420)
+    title = '   '.join(f'{name} {row.iou:.2f}' for name, row in zip(names, pair, strict=True))
+    return draw_figure([Panel(image, title)], pair[0].expression, facts)
 
 
 def main() -> None:
@@ -75,7 +77,7 @@ def main() -> None:
     for title, pairs in zip(('wins', 'losses'), largest_changes(first, second, args.number), strict=True):
         console.print(f'\nlargest {title} of {names[1]}' + ('' if pairs else ': none'))
         for a, b in pairs:
-            console.print(f'  {a.iou:.2f} -> {b.iou:.2f}  {a.sample_id}  {a.expression}', soft_wrap=True)
+            console.print(plain(f'  {a.iou:.2f} -> {b.iou:.2f}  {a.sample_id}  {a.expression}'), soft_wrap=True)
         if args.out and pairs:
             if any(a.img_path is None for a, _ in pairs):
                 raise DataError(f'{args.first} names no images; leave out --out')

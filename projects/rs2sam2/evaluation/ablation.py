@@ -47,7 +47,7 @@ def ablation_figure(runs: Mapping[str, Sequence[SampleResult]], path: Path) -> N
     names = list(runs)
     centres = [summarise(rows)['mIoU'] for rows in runs.values()]
     intervals = [bootstrap_interval(rows, 'mIoU') for rows in runs.values()]
-    figure = Figure(figsize=(7, 1 + 0.35 * len(names)), layout='constrained')
+    figure = Figure(figsize=(7, 1.3 + 0.4 * len(names)), layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     errors = [
@@ -59,8 +59,9 @@ def ablation_figure(runs: Mapping[str, Sequence[SampleResult]], path: Path) -> N
     for row, centre in enumerate(centres):
         axes.annotate(f'{centre:.1f}', (centre, row), (0, 5), textcoords='offset points', ha='center', fontsize=8)
     axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
-    axes.margins(y=0.08)
+    # Room for the numbers above the first row, however few rows there are.
+    axes.set_ylim(len(names) - 0.5, -0.8)
+    axes.margins(x=0.1)
     axes.set_xlabel('mIoU in percent, 95 % interval over the test images')
     axes.spines[['top', 'right']].set_visible(False)
     figure.savefig(path, dpi=150)

@@ -106,6 +106,7 @@ def draw_curves(losses: Curves, metrics: Curves, title: str) -> 'Figure':
     # Sums of metrics only choose a checkpoint; they run up to 200 %.
     metrics = {key: points for key, points in metrics.items() if '+' not in key}
     shown = [(losses, 'training', 'loss')] * bool(losses) + [(metrics, 'validation', 'percent')] * bool(metrics)
+    last = max((x for curves, *_ in shown for points in curves.values() for x, _ in points), default=1)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.9 * max(1, len(shown)), 4.3), dpi=130, layout='constrained')
@@ -118,6 +119,8 @@ def draw_curves(losses: Curves, metrics: Curves, title: str) -> 'Figure':
             name = f'{name}: best mIoU {y:.1f} at iteration {x:g}'
             axes.plot([x], [y], 'o', markersize=11, markerfacecolor='none', markeredgecolor=INK, zorder=4)
         _plot(axes, curves, name, y_label)
+        # One axis for both, from the start: a single validation has a place in the training.
+        axes.set_xlim(0, 1.02 * max(last, 1))
     return figure
 
 

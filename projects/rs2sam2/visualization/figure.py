@@ -113,6 +113,27 @@ def _draw_caption(canvas: Image.Image, panel: Panel, x: int, y: int) -> None:
         x += 14 + int(small.getlength(word)) + 14
 
 
+def _title(inner: int, expression: str, subtitle: bool) -> tuple[list[str], int]:
+    """Lines of a figure's title, and where its panels begin."""
+    lines = wrap(f'“{expression}”', inner, font(21, bold=True), MAX_LINES)
+    return lines, MARGIN + 28 * len(lines) + (22 if subtitle else 4)
+
+
+def without_title(figure: Image.Image, expression: str) -> Image.Image:
+    """The panels of a figure that was drawn with this expression and a subtitle."""
+    top = _title(figure.width - 2 * MARGIN, expression, subtitle=True)[1]
+    return figure.crop((MARGIN, min(top, figure.height - 1), max(figure.width - MARGIN, MARGIN + 1), figure.height))
+
+
+def labelled(image: Image.Image, label: str) -> Image.Image:
+    """A picture with a line above it."""
+    face = font(15, bold=True)
+    canvas = Image.new('RGB', (image.width, image.height + 26), PAPER)
+    ImageDraw.Draw(canvas).text((0, 17), shorten(label, image.width, face), INK, face, anchor='ls')
+    canvas.paste(image, (0, 26))
+    return canvas
+
+
 def draw_figure(panels: Sequence[Panel], expression: str, subtitle: str = '') -> Image.Image:
     """Put panels in a row under the expression.
 
@@ -127,8 +148,7 @@ def draw_figure(panels: Sequence[Panel], expression: str, subtitle: str = '') ->
     inner = sum(panel.image.width for panel in panels) + GAP * (len(panels) - 1)
     width, height = inner + 2 * MARGIN, max(panel.image.height for panel in panels)
     large, small = font(21, bold=True), font(12)
-    lines = wrap(f'“{expression}”', inner, large, MAX_LINES)
-    top = MARGIN + 28 * len(lines) + (22 if subtitle else 4)
+    lines, top = _title(inner, expression, bool(subtitle))
     canvas = Image.new('RGB', (width, top + height + 40 + MARGIN // 2), PAPER)
     draw = ImageDraw.Draw(canvas)
     for number, line in enumerate(lines):
