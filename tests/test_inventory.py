@@ -107,6 +107,7 @@ TOOLS = [
     'analysis_tools/compare',
     'analysis_tools/get_flops',
     'analysis_tools/profile_dataloader',
+    'analysis_tools/score',
     'dataset_converters/coco2rrsis',
     'dataset_converters/gis2jsonl',
     'dataset_converters/make_demo_scenes',

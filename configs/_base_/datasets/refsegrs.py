@@ -5,7 +5,7 @@ train_dataloader = val_dataloader = test_dataloader = dict(dataset=dataset)
 val_evaluator = dict(protocol='published_1024')
 test_evaluator = dict(
     protocol='published_1024',
-    breakdown=('size', 'position_words'),
+    breakdown=('size', 'position_words', 'sentence_length'),
     published=dict(
         name='RS2-SAM2, RefSegRS test',
         values={

@@ -34,4 +34,6 @@ test_dataloader = dict(
     dataset=dict(split='test', test_mode=True, pipeline=test_pipeline),
 )
 val_evaluator = dict(type='RRSISMetric', protocol='native')
-test_evaluator = dict(type='RRSISMetric', protocol='native', breakdown=('category', 'size', 'position_words'))
+test_evaluator = dict(
+    type='RRSISMetric', protocol='native', breakdown=('category', 'size', 'position_words', 'sentence_length')
+)

@@ -117,6 +117,19 @@ class RefSegDataset(BaseSegDataset):
         Raises:
             DataError: See the class.
         """
+        samples = self.list_samples()
+        self._check_files(samples)
+        if self.control:
+            CONTROLS[self.control](samples)
+        self._report(samples)
+        return samples
+
+    def list_samples(self) -> list[dict]:
+        """The samples of the split as the annotations have them; whether the images are there is not looked at.
+
+        Raises:
+            DataError: See the class.
+        """
         if self.data_root and not os.path.isdir(self.data_root):
             raise DataError(f'data_root {self.data_root} is not a folder; set data_root to where the data set lies')
         samples, known = self.read_samples()
@@ -133,10 +146,6 @@ class RefSegDataset(BaseSegDataset):
         if not samples:
             raise DataError(f'{self.ann_file} has no usable sample in split {self.split!r}; choose another split')
         self._check_ids(samples)
-        self._check_files(samples)
-        if self.control:
-            CONTROLS[self.control](samples)
-        self._report(samples)
         return samples
 
     def check_skip_ids(self, known: set[str]) -> None:

@@ -64,6 +64,20 @@ def max_pixels() -> int:
     return limit_of(MAX_PIXELS, _DEFAULT_MAX_PIXELS)
 
 
+def check_pixels(size: tuple[int, ...], where: str) -> None:
+    """Look at a stated size (h, w) before anything of it is allocated.
+
+    Raises:
+        DataError: It has more pixels than `max_pixels`.
+    """
+    height, width = size
+    if height * width > (limit := max_pixels()):
+        raise DataError(
+            f'{where} is a mask of {height:,} x {width:,} pixels, more than {limit:,}; to allow it, set the '
+            f'environment variable {MAX_PIXELS}'
+        )
+
+
 def read_image(path: str | os.PathLike, mode: str, remedy: str = _REMEDY) -> np.ndarray:
     """The pixels of `read_picture`."""
     return read_picture(path, mode, remedy).pixels

@@ -68,6 +68,17 @@ class GeneralizedRRSISMetric(RRSISMetric):
             DataError: a sample is missing or came twice, or all are of one kind.
         """
         self.check_complete(results)
+        metrics = summarise(results, GENERALIZED_METRICS)
+        print_log('\n\n' + '\n\n'.join(self.tables(results)) + '\n', logger='current')
+        self.write_results(results)
+        return {**metrics, 'gIoU+cIoU': metrics['gIoU'] + metrics['cIoU']}
+
+    def tables(self, results: list[SampleResult]) -> list[str]:
+        """The one table.
+
+        Raises:
+            DataError: all samples are of one kind.
+        """
         marked = sum(row.no_target for row in results)
         if marked in (0, len(results)):
             self.write_results(results)
@@ -75,9 +86,5 @@ class GeneralizedRRSISMetric(RRSISMetric):
                 f'GeneralizedRRSISMetric: {marked} of {len(results)} samples are marked `no_target`, so N-acc or T-acc '
                 "means nothing; keep both kinds (no_target='keep' of the data set), or use RRSISMetric"
             )
-        metrics = summarise(results, GENERALIZED_METRICS)
         title = f'{self.title(results)}, {marked} of them mean nothing in their image'
-        table = metric_table(results, title, metrics=GENERALIZED_METRICS, with_interval=GENERALIZED_METRICS)
-        print_log(f'\n\n{table}\n', logger='current')
-        self.write_results(results)
-        return {**metrics, 'gIoU+cIoU': metrics['gIoU'] + metrics['cIoU']}
+        return [metric_table(results, title, metrics=GENERALIZED_METRICS, with_interval=GENERALIZED_METRICS)]

@@ -14,20 +14,35 @@ from rs2sam2.evaluation.nearest import resize_nearest
 from rs2sam2.evaluation.results import METRICS, SampleResult, check_unique, iou, summarise, write_results
 from rs2sam2.evaluation.tables import BREAKDOWNS, breakdown_table, metric_table
 
+PROTOCOLS: dict[str, int | str] = {
+    'rs2sam2': 'published_1024',
+    'published_1024': 'published_1024',
+    'rmsin': 480,
+    'lavt': 480,
+    'native': 'native',
+}
+"""Protocols, named after whose published numbers they reproduce, and what each is. All score every sentence, count Pr@t
+with IoU >= t and resize the ground truth by NEAREST: RS2-SAM2 (arXiv 2503.07266) at 1024 x 1024, RMSIN (2312.12470) and
+LAVT (2112.02244) at 480 x 480."""
+
 
 def parse_protocol(protocol: str | int) -> tuple[str, int | None]:
-    """Name of a protocol, and the side at which it counts pixels (None: the ground truth's own size).
+    """Name of a protocol in results, and the side at which it counts pixels (None: the ground truth's own size).
+
+    Args:
+        protocol: one of `PROTOCOLS`, or a side in pixels.
 
     Raises:
         ConfigError: there is no such protocol.
     """
-    if protocol == 'published_1024':
+    known = PROTOCOLS.get(protocol, protocol) if isinstance(protocol, str) else protocol
+    if known == 'published_1024':
         return 'published_1024', 1024
-    if protocol == 'native':
+    if known == 'native':
         return 'native', None
-    if isinstance(protocol, int) and not isinstance(protocol, bool) and protocol > 0:
-        return f'{protocol}x{protocol}', protocol
-    raise ConfigError(f"RRSISMetric: protocol={protocol!r}; use 'published_1024', 'native', or a side in pixels")
+    if isinstance(known, int) and not isinstance(known, bool) and known > 0:
+        return f'{known}x{known}', known
+    raise ConfigError(f'RRSISMetric: protocol={protocol!r}; use {", ".join(PROTOCOLS)}, or a side in pixels')
 
 
 def predicted_mask(sample: dict, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -71,11 +86,11 @@ class RRSISMetric(BaseMetric):
     model two.
 
     Args:
-        protocol: `published_1024` (both at 1024 x 1024), `native` (at the size of the ground truth), or the side of a
-            square in pixels.
+        protocol: one of `PROTOCOLS`: `published_1024` or `rs2sam2` (both at 1024 x 1024), `rmsin` or `lavt` (both at
+            480 x 480), `native` (at the size of the ground truth); or the side of a square in pixels.
         published: `dict(name=..., values={'oIoU': ..., ...})`, percent: a row beside ours in the table;
             `protocol` where it was counted by another one than `published_1024`.
-        breakdown: further tables, of `category`, `size`, `position_words`.
+        breakdown: further tables, of `category`, `size`, `position_words`, `sentence_length`.
         results_file: JSON-lines file for the results of single samples, written by the main process.
         collect_device: how processes hand their results over. With `gpu`, mmengine gathers them over the process group
             (NCCL, or gloo without any GPU); its `cpu` goes through files in the working folder, which machines must
@@ -204,15 +219,19 @@ class RRSISMetric(BaseMetric):
         """
         self.check_complete(results)
         metrics = summarise(results)
+        print_log('\n\n' + '\n\n'.join(self.tables(results)) + '\n', logger='current')
+        self.write_results(results)
+        return {**metrics, 'mIoU+oIoU': metrics['mIoU'] + metrics['oIoU']}
+
+    def tables(self, results: list[SampleResult]) -> list[str]:
+        """The main table, with the published row, and the breakdowns."""
         tables = [metric_table(results, self.title(results), self.published)]
         tables += [breakdown_table(results, by) for by in self.breakdown]
         protocol, side = self.published_protocol
         if self.published and self.protocol != protocol:
             at = f'at {side} x {side} pixels' if side else "at the ground truth's own size"
             tables[0] += f'\n\nThe published numbers were counted {at}: another protocol than this.'
-        print_log('\n\n' + '\n\n'.join(tables) + '\n', logger='current')
-        self.write_results(results)
-        return {**metrics, 'mIoU+oIoU': metrics['mIoU'] + metrics['oIoU']}
+        return tables
 
     def check_complete(self, results: list[SampleResult]) -> None:
         """Check that every sample came once.

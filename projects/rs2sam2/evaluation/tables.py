@@ -12,6 +12,8 @@ from rs2sam2.terminal import plain
 
 SIZE_LIMITS = (0.01, 0.1)
 """Shares of the image below which a target is small, and below which it is medium."""
+LENGTH_LIMITS = (4, 8)
+"""Most words of a short sentence, and of a middling one."""
 
 
 def _render(table: Table) -> str:
@@ -84,16 +86,25 @@ def _by_position_words(row: SampleResult) -> str:
     return 'with position words' if uses_position(row.expression) else 'without position words'
 
 
+def _by_sentence_length(row: SampleResult) -> str:
+    words = len(row.expression.split())
+    short, long = LENGTH_LIMITS
+    if words > long:
+        return f'more than {long} words'
+    return f'{short + 1} to {long} words' if words > short else f'up to {short} words'
+
+
 BREAKDOWNS: dict[str, Callable[[SampleResult], str]] = {
     'category': _by_category,
     'size': _by_size,
     'position_words': _by_position_words,
+    'sentence_length': _by_sentence_length,
 }
 """Ways to split the samples: name, and the group of a sample."""
 
 
 def grouped(rows: Sequence[SampleResult], by: str) -> dict[str, list[SampleResult]]:
-    """The samples by group; sizes from small to large, everything else by name.
+    """The samples by group; sizes and lengths from small to large, everything else by name.
 
     Args:
         rows: results of single samples.
@@ -102,7 +113,11 @@ def grouped(rows: Sequence[SampleResult], by: str) -> dict[str, list[SampleResul
     groups: dict[str, list[SampleResult]] = {}
     for row in rows:
         groups.setdefault(BREAKDOWNS[by](row), []).append(row)
-    keys = sorted(groups, key=(lambda key: max(r.target_share for r in groups[key])) if by == 'size' else str)
+    measures = {
+        'size': lambda key: max(row.target_share for row in groups[key]),
+        'sentence_length': lambda key: max(len(row.expression.split()) for row in groups[key]),
+    }
+    keys = sorted(groups, key=measures.get(by, str))
     return {key: groups[key] for key in keys}
 
 
