@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
@@ -16,6 +18,7 @@ from torch.utils.data import Dataset
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
 from rs2sam2.structures import RefSegDataSample
+from rs2sam2.visualization import text as fonts_of
 from rs2sam2.visualization.curves import CurvesHook, draw_curves, read_scalars
 from rs2sam2.visualization.figure import (
     GAP,
@@ -390,3 +393,43 @@ def test_a_figure_without_its_title_is_its_panels():
         shown = np.asarray(panels[0].image)
         np.testing.assert_array_equal(np.asarray(rows)[26 : 26 + shown.shape[0], : shown.shape[1]], shown)
         assert (np.asarray(rows)[:26] < 100).any()
+
+
+def chinese_font(path):
+    """A font of squares that has Latin letters and 红船."""
+    letters = [*map(chr, range(33, 127)), *'红船“”…']
+    names = ['.notdef', *(f'u{ord(one):04X}' for one in letters)]
+    pen = TTGlyphPen(None)
+    for point in ((100, 0), (100, 700), (800, 700), (800, 0)):
+        (pen.lineTo if point != (100, 0) else pen.moveTo)(point)
+    pen.closePath()
+    square = pen.glyph()
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({ord(one): f'u{ord(one):04X}' for one in letters})
+    builder.setupGlyf(dict.fromkeys(names, square))
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (900, 100)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({'familyName': 'Squares', 'styleName': 'Regular'})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(path)
+    return str(path)
+
+
+def test_chinese_words_are_drawn_or_stand_beside_the_picture(tmp_path, monkeypatch):
+    sample = RefSegDataSample(metainfo=dict(expression='红船 left', sample_id='1'))
+    image = np.full((40, 60, 3), 200, np.uint8)
+    for fonts in ([], [chinese_font(tmp_path / 'squares.ttf')]):
+        monkeypatch.setattr('matplotlib.font_manager.findSystemFonts', lambda fonts=fonts: fonts)
+        fonts_of._installed.cache_clear()
+        assert fonts_of.can_draw('the ship é Ω')
+        assert fonts_of.can_draw('红船 left') == bool(fonts)
+        assert not fonts_of.can_draw('江')
+        RefSegVisualizer().add_datasample('x', image, sample, out_file=str(tmp_path / f'{len(fonts)}/x.png'))
+        words = tmp_path / f'{len(fonts)}/x.txt'
+        assert words.is_file() == (not fonts)
+    assert (tmp_path / '0/x.txt').read_text(encoding='utf-8') == '红船 left\n'
+    assert fonts_of.font_for('红', 20).getname()[0] == 'Squares'
+    assert fonts_of.font_for('ship', 20).getname()[0] == 'DejaVu Sans'
+    fonts_of._installed.cache_clear()

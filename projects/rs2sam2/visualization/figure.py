@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from rs2sam2.visualization.overlay import FALSE, FOUND, HIT, MISSED, draw_heat, draw_regions, heat_bar
-from rs2sam2.visualization.text import font, shorten, wrap
+from rs2sam2.visualization.text import font, font_for, shorten, wrap
 
 PAPER = (255, 255, 255)
 INK = (24, 28, 36)
@@ -115,7 +115,7 @@ def _draw_caption(canvas: Image.Image, panel: Panel, x: int, y: int) -> None:
 
 def _title(inner: int, expression: str, subtitle: bool) -> tuple[list[str], int]:
     """Lines of a figure's title, and where its panels begin."""
-    lines = wrap(f'“{expression}”', inner, font(21, bold=True), MAX_LINES)
+    lines = wrap(f'“{expression}”', inner, font_for(expression, 21, bold=True), MAX_LINES)
     return lines, MARGIN + 28 * len(lines) + (22 if subtitle else 4)
 
 
@@ -147,7 +147,7 @@ def draw_figure(panels: Sequence[Panel], expression: str, subtitle: str = '') ->
     """
     inner = sum(panel.image.width for panel in panels) + GAP * (len(panels) - 1)
     width, height = inner + 2 * MARGIN, max(panel.image.height for panel in panels)
-    large, small = font(21, bold=True), font(12)
+    large, small = font_for(expression, 21, bold=True), font(12)
     lines, top = _title(inner, expression, bool(subtitle))
     canvas = Image.new('RGB', (width, top + height + 40 + MARGIN // 2), PAPER)
     draw = ImageDraw.Draw(canvas)

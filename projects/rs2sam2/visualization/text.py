@@ -17,6 +17,45 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path(), 'fonts', 'ttf', name), size)
 
 
+def font_for(text: str, size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """A font that has the letters of a text: DejaVu Sans, else one that is installed, else DejaVu Sans all the same."""
+    path = None if _has_letters(None, _letters(text)) else _installed(_letters(text))
+    return font(size, bold) if path is None else ImageFont.truetype(path, size)
+
+
+def can_draw(text: str) -> bool:
+    """Whether a font of this machine has the letters of a text; others come out as boxes."""
+    letters = _letters(text)
+    return _has_letters(None, letters) or _installed(letters) is not None
+
+
+def _letters(text: str) -> frozenset[int]:
+    return frozenset(ord(letter) for letter in text if letter.isprintable() and not letter.isspace())
+
+
+@lru_cache(maxsize=1024)
+def _installed(letters: frozenset[int]) -> str | None:
+    from matplotlib.font_manager import findSystemFonts
+
+    return next((path for path in sorted(findSystemFonts()) if _has_letters(path, letters)), None)
+
+
+def _has_letters(path: str | None, letters: frozenset[int]) -> bool:
+    return letters <= _letters_of(path)
+
+
+@lru_cache(maxsize=256)
+def _letters_of(path: str | None) -> frozenset[int]:
+    """Code points of a font file; of DejaVu Sans for None."""
+    from fontTools.ttLib import TTFont, TTLibError
+
+    try:
+        with TTFont(path or font(12).path, fontNumber=0, lazy=True) as file:
+            return frozenset(file.getBestCmap() or ())
+    except (OSError, TTLibError, KeyError, AssertionError):
+        return frozenset()
+
+
 def shorten(text: str, width: float, face: ImageFont.FreeTypeFont) -> str:
     """`text`, with its end replaced by an ellipsis where it is wider than `width` pixels."""
     if face.getlength(text) <= width:

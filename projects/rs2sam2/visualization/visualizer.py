@@ -1,15 +1,19 @@
 """The visualizer of referring segmentation: draws a data sample as one figure."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
+from mmengine.logging import print_log
 from mmengine.visualization import Visualizer
 from PIL import Image
 from torch.nn import functional as F
 
 from rs2sam2.errors import DataError
 from rs2sam2.structures import RefSegDataSample
+from rs2sam2.terminal import plain
 from rs2sam2.visualization.figure import build_panels, draw_figure
+from rs2sam2.visualization.text import can_draw
 
 
 class RefSegVisualizer(Visualizer):
@@ -61,6 +65,7 @@ class RefSegVisualizer(Visualizer):
             self.show(np.asarray(figure), win_name=name, wait_time=wait_time)
         if out_file is not None:
             _save(figure, Path(out_file))
+            _save_words((data_sample or RefSegDataSample()).get('expression', ''), Path(out_file))
         elif not show:
             self.add_image(name, np.asarray(figure), step)
 
@@ -102,3 +107,20 @@ def _save(figure: Image.Image, path: Path) -> None:
         figure.save(path, **options)
     except OSError as error:
         raise DataError(f'{path}: the picture cannot be written ({error})') from error
+
+
+def _save_words(expression: str, path: Path) -> None:
+    """Words that no font of this machine can draw stand in a text file beside their picture."""
+    if can_draw(expression):
+        return
+    words = path.with_suffix('.txt')
+    print_log(
+        f'no installed font has the letters of {plain(expression)!r}: they stand in {plain(words)}; install one that '
+        'has them (Debian: fonts-noto-cjk for Chinese)',
+        'current',
+        logging.WARNING,
+    )
+    try:
+        words.write_text(expression + '\n', encoding='utf-8', errors='backslashreplace')
+    except OSError as error:
+        raise DataError(f'{words}: the words cannot be written ({error})') from error
