@@ -85,3 +85,20 @@ def test_sentences_that_mean_nothing_are_scored_by_the_generalised_metric(site):
     scores = build_runner(cfg).test()
     assert set(scores) == {f'grrsis/{name}' for name in ('gIoU', 'cIoU', 'N-acc', 'T-acc', 'gIoU+cIoU')}
     assert [row.no_target for row in read_results(site / 'work/results.jsonl')] == [False] * 4 + [True]
+
+
+def test_the_recipe_for_a_model_that_one_has_is_a_config(tmp_path):
+    """The one of docs/your_data.md, on a config as training leaves it in a work dir."""
+    text = (ROOT / 'docs/your_data.md').read_text()
+    block = text.split('# configs/refined.py')[1].split('Without `--resume`')[0]
+    (tmp_path / 'work_dirs/run').mkdir(parents=True)
+    Config.fromfile(ROOT / 'configs/rs2sam2_rrsisd.py').dump(tmp_path / 'work_dirs/run/run.py')
+    (tmp_path / 'configs').mkdir()
+    lines = [line.removeprefix('    ') for line in block.splitlines()[1:]]
+    (tmp_path / 'configs/refined.py').write_text('\n'.join(lines))
+    cfg = Config.fromfile(tmp_path / 'configs/refined.py')
+    assert cfg.train_dataloader.dataset.type == 'JSONLRefSegDataset'
+    assert cfg.train_dataloader.dataset.pipeline[-1].type == 'PackRefSegInputs'
+    assert cfg.load_from.startswith('work_dirs/run/best_')
+    assert cfg.model.init_cfg is None
+    assert cfg.optim_wrapper.optimizer.type == 'AdamW'

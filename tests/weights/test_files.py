@@ -352,7 +352,7 @@ def test_mmengines_ways_around_are_closed(runner, tmp_path: Path) -> None:
 def test_allowed_classes_are_few() -> None:
     names = {getattr(entry, '__name__', None) or entry[1] for entry in module._plain_globals()}
     assert names == {
-        'HistoryBuffer', 'builtins.getattr', 'ndarray', 'dtype', 'Float32DType', 'Float64DType', 'Int32DType',
+        'HistoryBuffer', 'builtins.getattr', 'numpy.ndarray', 'dtype', 'Float32DType', 'Float64DType', 'Int32DType',
         'Int64DType', 'BoolDType', 'numpy._core.multiarray._reconstruct', 'numpy.core.multiarray._reconstruct',
         'numpy._core.multiarray.scalar', 'numpy.core.multiarray.scalar', 'Namespace',
     }  # fmt: skip

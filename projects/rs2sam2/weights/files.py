@@ -26,7 +26,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rs2sam2.errors import CheckpointError
-from rs2sam2.files import place_of
+from rs2sam2.files import place_of, read_regular
+from rs2sam2.json_text import parse_json
+from rs2sam2.weights.pickle_guard import guard
 
 PICKLE_SUFFIXES = ('.pth', '.pt', '.bin')
 # A published folder holds one of these; the first that is there is read.
@@ -41,6 +43,8 @@ WRAPPERS = ('state_dict', 'model')
 # A second network's weights beside the first: `bert_model.` stands before their names then.
 SECOND = 'bert_model'
 META_KEY = 'rs2sam2'
+# Tensors of these are computed with.
+KINDS = ('float32', 'float64', 'float16', 'bfloat16', 'int64', 'int32', 'int16', 'int8', 'uint8', 'bool')
 TEMPORARY_SUFFIX = '.tmp'
 # Blocks of 64 KiB that a file must be able to take, else its disk is called full.
 PROBE_BLOCKS = 64
@@ -78,6 +82,7 @@ class StateDictFile(Mapping[str, Tensor]):
         self._open: dict[Path, dict[str, Tensor]] = {}
         for file in files:
             for name, tensor in self._tensors(file).items():
+                _refuse_kind(file, name, tensor)
                 if name in self.specs:
                     raise CheckpointError(f'{path}: {name} stands in two shards, fetch the folder anew')
                 self.specs[name] = TensorSpec(tuple(tensor.shape), tensor.dtype)
@@ -149,6 +154,7 @@ def load_pickle(path: Path, map_location: Any = 'cpu') -> Any:
     Raises:
         CheckpointError: the file is damaged or its pickle would run code.
     """
+    guard(path)
     try:
         with path.open('rb') as f:
             is_zip = f.read(2) == b'PK'
@@ -159,7 +165,8 @@ def load_pickle(path: Path, map_location: Any = 'cpu') -> Any:
         found = re.search(r'GLOBAL (\S+)', str(error))
         what = f'its pickle asks for {found[1].rstrip(",.")}' if found else 'it is no pickle of plain tensors'
         raise CheckpointError(f'{path} is refused: {what}; only files of tensors are read, no code is run') from None
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, OSError) as error:
+    # A cut or changed file makes torch raise nearly any kind.
+    except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f'{path} is damaged or no checkpoint ({reason[:160]}): fetch it anew') from None
 
@@ -308,9 +315,21 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _refuse_kind(file: Path, name: str, tensor: Tensor) -> None:
+    """Raise a `CheckpointError` for a tensor whose numbers are not all in the file, in a kind that is computed with."""
+    kind = str(tensor.dtype).removeprefix('torch.')
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        what = 'without numbers (meta)' if tensor.is_meta else 'quantized' if tensor.is_quantized else 'sparse'
+        raise CheckpointError(f'{file}: {name} is {what}: save it as a plain tensor of float32 or bfloat16')
+    if kind not in KINDS:
+        raise CheckpointError(f'{file}: {name} is of {kind}: save it as float32, bfloat16 or float16')
+    if tensor.numel() * tensor.itemsize > tensor.untyped_storage().nbytes():
+        raise CheckpointError(f'{file}: {name} repeats few numbers in a larger shape: save it with .contiguous()')
+
+
 def _read_index(file: Path) -> dict[str, Path]:
     try:
-        names = {name: file.parent / shard for name, shard in json.loads(file.read_text())['weight_map'].items()}
+        names = {name: file.parent / shard for name, shard in parse_json(read_regular(file))['weight_map'].items()}
     except (ValueError, KeyError, AttributeError, TypeError):
         raise CheckpointError(f'{file} is no index of shards: fetch it anew') from None
     for shard in sorted(set(names.values())):
@@ -324,7 +343,7 @@ def _read_index(file: Path) -> dict[str, Path]:
 def _read_safetensors(file: Path, map_location: Any) -> tuple[dict[str, Tensor], dict]:
     try:
         with safetensors.safe_open(str(file), 'pt', device=str(map_location)) as f:
-            meta = json.loads((f.metadata() or {}).get(META_KEY, '{}'))
+            meta = parse_json((f.metadata() or {}).get(META_KEY, '{}'))
             return {name: f.get_tensor(name) for name in f.keys()}, dict(meta=meta)  # noqa: SIM118 (no mapping)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f'{file} is damaged or no safetensors file ({error}): fetch it anew') from None
@@ -343,6 +362,8 @@ def _read_pickled_weights(file: Path, map_location: Any) -> tuple[dict[str, Tens
     if not isinstance(tensors, dict):
         raise CheckpointError(f'{file} is not a checkpoint: it holds a {type(content).__name__}, not named tensors')
     for name, tensor in tensors.items():
+        if not isinstance(name, str):
+            raise CheckpointError(f'{file} is not a checkpoint: its entry {name!r} has no name that is text')
         if not isinstance(tensor, Tensor):
             raise CheckpointError(f'{file} is not a checkpoint: its entry {name} is a {type(tensor).__name__}')
     return dict(tensors), rest
@@ -355,6 +376,24 @@ def _statistic(owner: type, name: str) -> Any:
     return getattr(owner, name)
 
 
+class _SmallArray(np.ndarray):
+    """Stand-in for numpy's array in a checkpoint, which allocates whatever size it is called with."""
+
+    def __new__(cls, *_: Any) -> None:
+        """Never called by a sound file: `_empty` makes them."""
+        raise pickle.UnpicklingError('Unsupported call of numpy.ndarray')
+
+    def __reduce__(self) -> tuple:
+        return np.array(self, subok=False).__reduce__()
+
+
+def _empty(kind: type, shape: tuple, code: bytes) -> np.ndarray:
+    """Stand-in for numpy's maker of arrays: an empty one, which its state then fills with what the file holds."""
+    if kind is not _SmallArray or shape != (0,):
+        raise pickle.UnpicklingError(f'Unsupported array of {shape}')
+    return np.ndarray.__new__(_SmallArray, (0,), np.int8)
+
+
 def _plain_globals() -> list:
     """Exactly what mmengine's message hub and argparse put into a checkpoint beside tensors and plain containers."""
     core = getattr(np, '_core', None) or np.core
@@ -362,11 +401,11 @@ def _plain_globals() -> list:
         argparse.Namespace,
         HistoryBuffer,
         (_statistic, 'builtins.getattr'),
-        np.ndarray,
+        (_SmallArray, 'numpy.ndarray'),
         np.dtype,
         *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.bool_)),
-        (core.multiarray._reconstruct, 'numpy._core.multiarray._reconstruct'),
-        (core.multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
+        (_empty, 'numpy._core.multiarray._reconstruct'),
+        (_empty, 'numpy.core.multiarray._reconstruct'),
         (core.multiarray.scalar, 'numpy._core.multiarray.scalar'),
         (core.multiarray.scalar, 'numpy.core.multiarray.scalar'),
     ]

@@ -1,5 +1,6 @@
 """Convert weights between a source's names and ours, strictly: every entry is accounted for, in both directions."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +18,11 @@ from rs2sam2.weights.files import StateDictFile, TensorSpec, name_some
 RELEASE_BYTES = 1 << 28
 # Rows of BEiT-3's vision positions before the grid: two unused (fairseq's offset) and CLS.
 POSITION_PREFIX = 3
+# What `torch.compile` puts before the names of a model, or of a part of it.
+COMPILED = '_orig_mod.'
 LORA, LORA_REASON = '.lora_', 'low-rank update of ours, zero at first'
+# So many entries that do not fit are no mistake of one name.
+MANY = 20
 IDENTITY = NameTable((('{rest}', '{rest}'),))
 
 
@@ -68,7 +73,8 @@ class Adapter:
         return NameTable(self.computed)
 
     def strip(self, name: str) -> str:
-        """The official name without the prefixes of training wrappers."""
+        """The official name without what training wrappers and `torch.compile` put into it."""
+        name = name.replace(COMPILED, '')
         while prefix := next((prefix for prefix in self.prefixes if name.startswith(prefix)), None):
             name = name.removeprefix(prefix)
         return name
@@ -195,7 +201,7 @@ def to_ours(
             unknown.append(name)
     new = {name: adapter.why_new(name) or adapter.why_computed(name) for name in target if name not in mapped}
     missing = [adapter.table.to_official(name) or name for name, reason in new.items() if reason is None]
-    _refuse(f'{source.path} does not fit this model as {adapter.title} weights', unknown, missing, wrong)
+    _refuse(f'{source.path} does not fit this model as {adapter.title} weights', unknown, missing, wrong, len(mapped))
     held = {name: target[name].dtype for name in mapped}
     return Conversion(adapter, source, mapped, dropped, new, resized, held, dtype)
 
@@ -214,14 +220,19 @@ def to_official(
             'with tools/model_converters/merge_lora.py first'
         )
     mapped, dropped, unknown, wrong, new = {}, {}, [], [], {}
-    for name, spec in source.specs.items():
+    found = set()
+    for written, spec in source.specs.items():
+        name = OWN.strip(written)
         official = adapter.table.to_official(name) if adapter.fills(name) else None
+        if name in found:
+            raise CheckpointError(f'{source.path}: {written} stands there twice')
+        found.add(name)
         if name in target and spec.shape != target[name].shape:
             wrong.append(f'{name} {_shapes(spec, target[name])}')
         if name in target and adapter.why_new(name):
             new[name] = adapter.why_new(name)
         elif name in target and official is not None:
-            mapped[official] = name
+            mapped[official] = written
         elif not adapter.fills(name):
             dropped[name] = f'{adapter.title} has no such part'
         else:
@@ -229,10 +240,10 @@ def to_official(
     missing = [
         name
         for name in target
-        if name not in source.specs and adapter.why_new(name) is None and adapter.why_computed(name) is None
+        if name not in found and adapter.why_new(name) is None and adapter.why_computed(name) is None
     ]
-    _refuse(f'{source.path} does not fit this model as {OWN.title} weights', unknown, missing, wrong)
-    held = {official: target[name].dtype for official, name in mapped.items()}
+    _refuse(f'{source.path} does not fit this model as {OWN.title} weights', unknown, missing, wrong, len(mapped))
+    held = {official: target[OWN.strip(name)].dtype for official, name in mapped.items()}
     return Conversion(adapter, source, mapped, dropped, new, {}, held, dtype)
 
 
@@ -308,11 +319,20 @@ def _shapes(spec: TensorSpec, want: TensorSpec) -> str:
     return f'is {"x".join(map(str, spec.shape))}, expected {"x".join(map(str, want.shape))}'
 
 
-def _refuse(subject: str, unknown: list[str], missing: list[str], wrong: list[str]) -> None:
+def _refuse(subject: str, unknown: list[str], missing: list[str], wrong: list[str], fitting: int) -> None:
+    way_out = 'use the config that these weights were trained with'
+    if MANY < len(wrong) > fitting // 4:
+        raise CheckpointError(
+            f'{subject}: another model size ({len(wrong)} entries of another shape, {len(unknown)} more and '
+            f'{len(missing)} fewer; {wrong[0]}); {way_out}'
+        )
     problems = [
         f'{title}: {name_some(names)}'
         for title, names in (('unknown', unknown), ('missing', missing), ('of another shape or kind', wrong))
         if names
     ]
+    strangers = unknown + missing
+    if len(strangers) > MANY and all(re.search(r'\.\d+\.', name) for name in strangers):
+        raise CheckpointError(f'{subject}: another model size, or a part of a file; {"; ".join(problems)}; {way_out}')
     if problems:
         raise CheckpointError(f'{subject}; {"; ".join(problems)}')
