@@ -71,6 +71,7 @@ TO_RUN = [
     'rs2sam2_rrsisd_sharded',
     'rs2sam2_siglip_rrsisd',
     'rs2sam2_tiny_demo',
+    'rs2sam2_tiny_demo_short',
     'rs2sam2_tiny_demo_plus',
     'rs2sam2_tiny_nwpu_vhr10',
     'rs2sam2_tiny_nwpu_vhr10_plus',
@@ -103,6 +104,7 @@ COMMANDS = {'segment', 'scene', 'demo'}
 TOOLS = [
     'analysis_tools/ablate',
     'analysis_tools/benchmark',
+    'analysis_tools/benchmark_inferencer',
     'analysis_tools/benchmark_scene',
     'analysis_tools/compare',
     'analysis_tools/get_flops',
