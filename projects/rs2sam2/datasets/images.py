@@ -160,7 +160,9 @@ def _opened(path: str | os.PathLike, limit: int) -> Image.Image:
         Image.MAX_IMAGE_PIXELS = limit
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-        return Image.open(path, formats=FORMATS)
+        Image.init()
+        known = [one for one in FORMATS if one in Image.OPEN]  # older Pillows have no AVIF
+        return Image.open(path, formats=known)
 
 
 def check_depth(image: Image.Image, name: object) -> None:
