@@ -39,9 +39,9 @@ def test_benchmark(monkeypatch, capsys, args):
     assert ('union_encoder' in out) == ('--breakdown' in args)
 
 
-def test_benchmark_of_two_configs(monkeypatch, capsys):
-    out = run_tool(monkeypatch, capsys, 'benchmark.py', 'first', 'second', '--tiny', '--repeats', '1')
-    assert out.count('rs2sam2_tiny_demo.py') == 2
+def test_benchmark_of_three_configs(monkeypatch, capsys):
+    out = run_tool(monkeypatch, capsys, 'benchmark.py', 'first', 'second', 'third', '--tiny', '--repeats', '1')
+    assert out.count('rs2sam2_tiny_demo.py') == 3
 
 
 def test_benchmark_of_what_a_user_runs(monkeypatch, capsys):

@@ -1,6 +1,6 @@
-"""Time one or two configs against the sam2 package's plain Hiera trunk, in turns, with random weights.
+"""Time configs against the sam2 package's plain Hiera trunk, in turns, with random weights.
 
-python tools/analysis_tools/benchmark.py [CONFIG] [CONFIG_B] [--mode {inference,backward,train}] [--batch-size N]
+python tools/analysis_tools/benchmark.py [CONFIG ...] [--mode {inference,backward,train}] [--batch-size N]
     [--dtype {fp32,bf16}] [--stored {fp32,bf16}] [--compile] [--no-fold] [--repeats N] [--breakdown] [--tiny]
 
 Every repeat times the trunk, then each config, so that other load on the machine meets all of them; the ratio is the
@@ -58,7 +58,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     parser.add_argument('config', nargs='?', default='configs/rs2sam2_rrsisd.py', help='config (default: the full one)')
-    parser.add_argument('config_b', nargs='?', help='second config, timed in turns with the first')
+    parser.add_argument('others', nargs='*', metavar='config', help='more configs, timed in turns with the first')
     parser.add_argument('--tiny', action='store_true', help=f'take {TINY_CONFIG} instead: does the tool itself run?')
     parser.add_argument(
         '--mode',
@@ -240,7 +240,7 @@ def main() -> None:
     """Time everything, print the tables."""
     args = parse_args()
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    paths = [args.config] if args.config_b is None else [args.config, args.config_b]
+    paths = [args.config, *args.others]
     configs = [read_config(path, args.tiny, args.cfg_options) for path in paths]
     candidates = [] if args.no_trunk else [make_yardstick(configs[0], args, device)]
     models = []

@@ -14,6 +14,7 @@ from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.evaluation.compare import comparison_by_group, comparison_table, largest_changes, pair_results
 from rs2sam2.evaluation.results import SampleResult, read_results
+from rs2sam2.locks import make_writable
 from rs2sam2.terminal import plain, plain_console
 from rs2sam2.visualization.figure import Panel, contact_sheet, draw_figure, fit, labelled, without_title
 from rs2sam2.visualization.hook import picture_name
@@ -69,6 +70,8 @@ def main() -> None:
         raise ConfigError('--number and --samples count from 1')
     if args.pictures and not args.out:
         raise ConfigError('--pictures needs --out, the folder to write to')
+    if args.out:
+        make_writable(args.out)
     names = tuple(args.names) if args.names else folder_names(args.first, args.second)
     first, second = pair_results(read_results(args.first), read_results(args.second), (args.first, args.second))
     tables = [comparison_table(first, second, names, args.samples)]
@@ -82,9 +85,8 @@ def main() -> None:
             if any(a.img_path is None for a, _ in pairs):
                 raise DataError(f'{args.first} names no images; leave out --out')
             sheet = contact_sheet([picture(pair, names, args.pictures) for pair in pairs], 1 if args.pictures else 2)
-            args.out.mkdir(parents=True, exist_ok=True)
             sheet.save(args.out / f'{title}.png')
-            console.print(f'  {args.out / f"{title}.png"}')
+            print(plain(f'  {args.out / f"{title}.png"}'))
 
 
 if __name__ == '__main__':
