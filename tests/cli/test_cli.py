@@ -429,6 +429,28 @@ def test_scene_by_its_command(work_dir, tmp_path):
     assert 'no output is named' in one_line(refused.output)
 
 
+def test_a_scene_with_turned_copies_turns_with_its_scene(work_dir, tmp_path):
+    """Averaged over both, it does not matter which of a scene and its half turn comes in."""
+    rasterio = pytest.importorskip('rasterio')
+    values = np.random.default_rng(0).integers(0, 255, (3, 100, 130), dtype=np.uint8)
+    found = {}
+    for name, bands in (('as it is', values), ('turned', values[:, ::-1, ::-1])):
+        with rasterio.open(
+            tmp_path / 's.tif', 'w', driver='GTiff', width=130, height=100, count=3, dtype='uint8'
+        ) as to:
+            to.write(bands)
+        command = ['scene', tmp_path / 's.tif', '-e', 'ship', '-m', work_dir, '--probability', tmp_path / 'p.tif']
+        result = CliRunner().invoke(app, [str(word) for word in (*command, '--tta', 'rot180')])
+        assert result.exit_code == 0, result.output
+        with rasterio.open(tmp_path / 'p.tif') as file:
+            found[name] = file.read(1).astype(int)
+    assert found['as it is'].std() > 1
+    assert np.abs(found['as it is'] - found['turned'][::-1, ::-1]).max() <= 1
+    command[3] = 'the ship left'
+    result = CliRunner().invoke(app, [str(word) for word in (*command, '--tta', 'rot180')])
+    assert 'note: not turned by rot180' in result.output
+
+
 @pytest.mark.shared
 def test_real_photographs_by_a_list(work_dir, shared, tmp_path):
     photographs = sorted((shared / 'data/nwpu_vhr10').rglob('*.jpg'))[:2]
