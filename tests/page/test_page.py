@@ -1,7 +1,9 @@
 """The page: what a visitor's session computes, and the page itself in a real browser."""
 
+import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,11 +16,11 @@ from PIL import Image
 
 from helpers.work_dirs import make_image, make_work_dir
 from rs2sam2 import RS2SAM2Inferencer
-from rs2sam2.errors import DataError
+from rs2sam2.errors import ConfigError, DataError
 
 rasterio = pytest.importorskip('rasterio')
 
-from rs2sam2.page.session import BESIDE_TARGET, BOX_CORNER, ON_TARGET, VIEW_SIDE, open_picture  # noqa: E402
+from rs2sam2.page.session import BESIDE_TARGET, BOX_CORNER, ON_TARGET, VIEW_SIDE, Session, open_picture  # noqa: E402
 
 CHROMIUM = '/usr/bin/chromium'
 # As root, and without the browser's own calls to the network.
@@ -138,12 +140,136 @@ def test_geotiff_keeps_its_place(inferencer, tmp_path):
     assert [*corners.min(0), *corners.max(0)] == expected
 
 
+def _scene(path: Path, size=(100, 150), **options) -> Path:
+    values = np.random.default_rng(0).integers(0, 255, (3, *size), dtype=np.uint8)
+    place = dict(crs='EPSG:32631', transform=rasterio.transform.from_origin(500_000, 4_000_000, 2.0, 2.0))
+    profile = dict(driver='GTiff', width=size[1], height=size[0], count=3, dtype='uint8', **place)
+    with rasterio.open(path, 'w', **(profile | options)) as scene:
+        scene.write(values)
+    return path
+
+
+def test_a_large_geotiff_goes_window_by_window_as_a_scene_does(inferencer, tmp_path):
+    pytest.importorskip('pyogrio')
+    from rs2sam2.geo.scene import segment_scene
+    from rs2sam2.inference import InferencerWindowPredictor
+
+    path = _scene(tmp_path / 'scene.tif')
+    (tmp_path / 'files').mkdir()
+    shares = []
+    session = open_picture(str(path)).segment(inferencer, 'ship', 0, tmp_path / 'files', shares.append)
+    expected = segment_scene(
+        path, 'ship', InferencerWindowPredictor(inferencer), mask=tmp_path / 'mask.tif', window=64, progress=False
+    )
+    with rasterio.open(session.files[0]) as found, rasterio.open(expected.mask) as mask:
+        np.testing.assert_array_equal(found.read(1), mask.read(1))
+        np.testing.assert_array_equal(session.result.mask, mask.read(1) == 1)
+        assert (found.crs, found.transform) == (mask.crs, mask.transform)
+    assert shares[-1] == 1
+    facts = dict(session.facts())
+    assert facts['Windows'].startswith(f'{expected.windows_run} of 64 x 64')
+    assert facts['Area'].startswith(f'{expected.foreground_pixels:,} pixels')
+    assert facts['Image'] == '150 x 100, EPSG:32631'
+    collection = json.loads(Path(session.files[1]).read_text())
+    assert area_of_polygons(collection) == pytest.approx(4 * expected.foreground_pixels)
+    assert session.picture(0.5).shape == (round(100 * 1024 / 150), 1024, 3)
+    with pytest.raises(ConfigError, match='clicks refine what the model sees at once'):
+        session.click(10, 10, ON_TARGET).segment(inferencer, 'ship', 0, tmp_path / 'files')
+
+
+def test_what_the_reader_notes_is_shown(inferencer, tmp_path):
+    pytest.importorskip('pyogrio')
+    session = open_picture(str(_scene(tmp_path / 'a.tif', (30, 40), crs=None)))
+    facts = session.segment(inferencer, 'ship', 0).facts()
+    assert ('Note', 'a.tif has coordinates, as of a world file, but no CRS: outputs keep the coordinates, areas are in '
+            'pixels') in facts  # fmt: skip
+    pages = [Image.fromarray(np.full((30, 40, 3), 40 * number, np.uint8)) for number in (1, 2)]
+    pages[0].save(tmp_path / 'b.tif', save_all=True, append_images=pages[1:])
+    assert any(
+        'b.tif has 2 pages and the first is read' in note for note in open_picture(str(tmp_path / 'b.tif')).image.notes
+    )
+
+
+@pytest.mark.parametrize('suffix', ['.tif', '.png', '.jpg'])
+def test_an_upload_shows_no_other_file(tmp_path, suffix):
+    path = tmp_path / f'a{suffix}'
+    path.write_text(
+        '<VRTDataset rasterXSize="20" rasterYSize="20"><VRTRasterBand dataType="Byte" band="1" '
+        'subClass="VRTRawRasterBand"><SourceFilename relativetoVRT="0">/etc/passwd</SourceFilename></VRTRasterBand>'
+        '</VRTDataset>'
+    )
+    with pytest.raises(DataError, match=f'^a{suffix} ') as error:
+        open_picture(str(path))
+    assert str(tmp_path) not in str(error.value)
+
+
+@pytest.fixture
+def handlers(inferencer, tmp_path):
+    """The page's own functions, without a browser."""
+    pytest.importorskip('gradio')
+    from rs2sam2.page.app import Page
+
+    return Page(inferencer, tmp_path)
+
+
+def test_an_error_keeps_the_picture_and_clears_the_rest(handlers, image, tmp_path):
+    session, picture, text, *downloads = handlers.open(Session(), str(image), 0.5)
+    assert picture is not None
+    assert 'Say what to segment' in text
+    session, _, text, *downloads = handlers.segment(session, 'ship', 0, False, 0.5)
+    assert 'Score' in text
+    assert all(Path(update['value']).is_file() for update in downloads)
+    after, shown, text, *downloads = handlers.segment(session, ' ', 0, False, 0.5)
+    np.testing.assert_array_equal(shown, picture)
+    assert 'class="error"' in text
+    assert 'Score' not in text
+    assert [(update['value'], update['interactive']) for update in downloads] == [(None, False)] * 2
+    assert after.image is session.image
+    (tmp_path / 'bad.png').write_text('no image')
+    after, shown, text, *downloads = handlers.open(session, str(tmp_path / 'bad.png'), 0.5)
+    np.testing.assert_array_equal(shown, picture)
+    assert 'bad.png' in text
+    assert str(tmp_path) not in text
+    assert handlers.segment(Session(), 'ship', 0, False, 0.5)[1] is None
+
+
+def test_the_hint_says_what_is_next_and_drawing_empties_the_upload_box(handlers):
+    *shown, words, upload = handlers.draw(0.5)
+    assert upload is None
+    assert words
+    assert 'press Enter' in shown[2]
+    assert 'the clicks are not in the mask yet' in handlers._shown(shown[0].click(5, 5, ON_TARGET), 0.5)[2]
+    assert 'Open an image' in handlers.close(0.5)[2]
+
+
+def test_files_of_old_results_go(handlers, image, tmp_path):
+    from rs2sam2.page.app import KEPT
+
+    session = handlers.open(Session(), str(image), 0.5)[0]
+    for _ in range(KEPT + 3):
+        handlers.segment(session, 'ship', 0, False, 0.5)
+    assert len(list(tmp_path.iterdir())) == KEPT
+
+
 def test_a_file_that_is_no_image_is_refused(tmp_path):
     for name in ('a.png', 'a.tif'):
         (tmp_path / name).write_text('no image')
         with pytest.raises(DataError) as error:
             open_picture(str(tmp_path / name))
         assert '\n' not in str(error.value)
+
+
+def start_page(work_dir: Path, environment: dict) -> tuple[subprocess.Popen, int]:
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, '-m', 'rs2sam2.cli.main', 'demo', '-m', str(work_dir), '--port', str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    lines = []
+    while not lines or 'The page is at' not in lines[-1]:
+        lines.append(server.stdout.readline())
+        assert lines[-1], ''.join(lines)
+    return server, port
 
 
 @pytest.fixture(scope='module')
@@ -153,17 +279,8 @@ def page(work_dir):
     playwright = pytest.importorskip('playwright.sync_api')
     if not os.path.exists(CHROMIUM):
         pytest.skip(f'no browser at {CHROMIUM}')
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, '-m', 'rs2sam2.cli.main', 'demo', '-m', str(work_dir), '--port', str(port)]
-    environment = os.environ | {'OMP_NUM_THREADS': '1'}
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    server, port = start_page(work_dir, os.environ | {'OMP_NUM_THREADS': '1'})
     try:
-        lines = []
-        while not lines or 'The page is at' not in lines[-1]:
-            lines.append(server.stdout.readline())
-            assert lines[-1], ''.join(lines)
         with playwright.sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             page = browser.new_page(viewport={'width': 1280, 'height': 1000})
@@ -219,10 +336,57 @@ def test_upload_type_segment_click_download_in_a_browser(page, inferencer, image
     assert (refined != inferencer(image, 'ship', point=(20, 15))[0].mask).mean() < 0.02
     assert (refined != expected.mask).any()
 
+    # Enter submits; an error keeps the picture and takes the old scores and downloads away.
+    before = page.locator('#picture img').get_attribute('src')
     page.get_by_label('Expression').fill(' ')
-    page.get_by_role('button', name='Segment').click()
+    page.get_by_label('Expression').press('Enter')
     page.get_by_text('is empty: write what is meant').wait_for()
+    assert page.locator('#picture img').is_visible()
+    assert page.locator('#facts dl').count() == 0
+    assert page.locator('#png').is_disabled()
+    page.get_by_label('Expression').fill('ship')
+    page.get_by_label('Expression').press('Enter')
+    page.locator('#facts dl').wait_for()
 
     page.get_by_role('button', name='Draw a scene').click()
-    page.wait_for_function("document.querySelector('textarea').value.trim().length > 3")
+    page.wait_for_function("document.querySelector('#expression textarea').value.trim().length > 5")
+    page.locator('#upload input[type=file]').wait_for(state='attached')
+    page.get_by_text('press Enter').wait_for()
     assert all(url.startswith((page.url_of_server, 'data:', 'blob:')) for url in page.asked)
+
+
+@pytest.mark.slow
+def test_the_server_answers_its_own_names_and_pages_only(page):
+    port = int(page.url_of_server.rsplit(':', 1)[1].strip('/'))
+
+    def ask(method='GET', path='/', **headers):
+        connection = http.client.HTTPConnection('127.0.0.1', port, timeout=30)
+        connection.request(method, path, headers={name.replace('_', '-'): value for name, value in headers.items()})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, dict(answer.getheaders())
+
+    assert ask()[0] == ask(Host=f'localhost:{port}')[0] == 200
+    for path in ('/', '/config', '/gradio_api/queue/data?session_hash=x', '/gradio_api/upload'):
+        for method in ('GET', 'POST', 'OPTIONS'):
+            wanted = dict(Access_Control_Request_Method='POST')
+            for headers in (dict(Host='evil.example'), dict(Origin='http://evil.example'), dict(Origin='null')):
+                status, answered = ask(method, path, **headers, **wanted)
+                assert status == 403
+                assert not any(name.lower().startswith('access-control') for name in answered)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_uploads_are_gone_when_the_page_is(work_dir, tmp_path, how):
+    """What kill -9 leaves is removed by the next page."""
+    pytest.importorskip('gradio')
+    environment = os.environ | {'OMP_NUM_THREADS': '1', 'TMPDIR': str(tmp_path)}
+    for number in (how, signal.SIGTERM):
+        server, _ = start_page(work_dir, environment)
+        (folder,) = tmp_path.glob('rs2sam2-page-*')
+        (folder / 'files/upload.png').write_bytes(b'private')
+        server.send_signal(number)
+        output = server.communicate(timeout=30)[0]
+        assert 'Traceback' not in output
+        assert bool(list(tmp_path.glob('rs2sam2-page-*'))) == (number == signal.SIGKILL)

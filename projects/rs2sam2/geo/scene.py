@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -22,7 +22,7 @@ from rs2sam2.geo.export import SceneExport
 from rs2sam2.geo.outputs import StagedFiles
 from rs2sam2.geo.predictor import WindowPredictor, predictor_tags, score_kind, window_scores
 from rs2sam2.geo.reader import SceneReader
-from rs2sam2.geo.sources import gdal_env
+from rs2sam2.geo.sources import RasterSource, gdal_env
 from rs2sam2.geo.storage import DiskRaster
 from rs2sam2.geo.vectors import vector_driver
 from rs2sam2.geo.windows import tile_axis
@@ -80,7 +80,7 @@ class SceneResult:
 
 
 def segment_scene(
-    scene: str | os.PathLike,
+    scene: str | os.PathLike | RasterSource,
     expression: str,
     predictor: WindowPredictor,
     *,
@@ -96,7 +96,7 @@ def segment_scene(
     scope: Literal['auto', 'scene', 'window'] = 'auto',
     batch_size: int = 4,
     min_score: float | None = None,
-    progress: bool = True,
+    progress: bool | Callable[[float], None] = True,
 ) -> SceneResult:
     """Segments a raster of any size by overlapping windows, in bounded memory.
 
@@ -104,7 +104,7 @@ def segment_scene(
     of them are whole.
 
     Args:
-        scene: path of the raster.
+        scene: path of the raster, an address or a part of one; see `geo.sources`.
         expression: what to segment.
         predictor: the model.
         mask: COG to write, uint8: 1 foreground, 0 background, 255 no data.
@@ -121,7 +121,7 @@ def segment_scene(
             say the outline; 'auto': 'scene' for expressions with words of position or relation.
         batch_size: windows at a time.
         min_score: below this score the mask is left empty.
-        progress: whether a bar is shown on stderr.
+        progress: whether a bar is shown on stderr, or what is called with the finished share of the windows.
 
     Raises:
         DataError: the scene cannot be read, or the disk is full.
@@ -138,7 +138,7 @@ def segment_scene(
         clock('total'),
         closing(SceneReader(scene, bands, nodata, stretch, gsd)) as reader,
         StagedFiles(named, reader.files) as files,
-        _progress(progress) as bar,
+        _progress(progress is True) as bar,
     ):
         # Rows stored whole are decoded whole: they must stay in the cache until all windows of a row are read.
         rasterio.env.setenv(GDAL_CACHEMAX=min(_STRIP_CACHE, max(_CACHE, reader.bytes_for_rows(window))))
@@ -160,6 +160,8 @@ def segment_scene(
             task = bar.add_task('windows', total=len(places))
             for seen, found in blend_windows(reader, grid, places, predictor, expression, batch_size, blended, clock):
                 bar.advance(task, seen)
+                if callable(progress):
+                    progress(bar.tasks[task].completed / len(places))
                 windows_run += len(found)
                 scores += found if coarse is None else []
             score = max((s for s in scores if s is not None), default=None)
@@ -173,7 +175,7 @@ def segment_scene(
     if rejected:
         reader.notes.append(f'the score {score:.3f} is below {min_score:g}: the mask is empty')
     return SceneResult(
-        scene=os.fspath(scene),
+        scene=reader.path,
         expression=expression,
         scope='scene' if by_scene else 'window',
         **paths,

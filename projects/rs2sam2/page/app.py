@@ -1,13 +1,13 @@
 """The page itself, in gradio."""
 
 import os
+import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,29 +30,29 @@ from rs2sam2.synthetic.scene import draw_scene
 from rs2sam2.text.grammar import describe_objects
 
 CSS = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; }
+html { scrollbar-gutter: stable; }
 #title h1 { margin: 0; font-size: 1.5rem; }
 #title p { margin: .2rem 0 0; color: var(--body-text-color-subdued); }
+#work > .column { flex-basis: 0 !important; }
+#facts { min-height: 3.4rem; }
 #facts dl { display: flex; flex-wrap: wrap; gap: .8rem 2.2rem; margin: 0; }
 #facts dt { font-size: .75rem; color: var(--body-text-color-subdued); }
-#facts dd { margin: 0; font-variant-numeric: tabular-nums; }
+#facts dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+#facts .error { color: var(--error-text-color, #b91c1c); margin: 0; overflow-wrap: anywhere; }
 footer { display: none !important; }
 """
 NO_POINTS = "This model takes no clicks: its weights do not start from SAM2's, which have learned them."
-HINT = 'Open an image or draw a scene, say what to segment, and press Segment.'
-
-
-def _told(action: Callable) -> Callable:
-    """Show a `RefSegError` as gradio's notice, in its one line."""
-
-    @wraps(action)
-    def run(*args: Any) -> Any:
-        try:
-            return action(*args)
-        except RefSegError as error:
-            raise gr.Error(str(error), title='', print_exception=False) from error
-
-    return run
+NO_PROGRESS = gr.Progress()
+HINTS = {
+    'nothing': 'Open an image or draw a scene.',
+    'image': 'Say what to segment and press Enter, or Segment.',
+    'clicks': 'Press Segment: the clicks are not in the mask yet.',
+}
+KEPT = 16
+"""Results whose files are kept for download, and visitors whose pictures are kept in memory."""
+KEPT_SECONDS = 7200
+"""After this time an upload that nobody looks at any more is removed."""
 
 
 class Page:
@@ -68,27 +68,34 @@ class Page:
         self.folder = folder
         self.turning = inferencer.with_tta('all')
         self.refinable = inferencer.model.takes_points
+        self._folders: deque[Path] = deque()
 
     def build(self) -> gr.Blocks:
         """Lay the page out and connect it."""
         source = self.inferencer.source
         device = next(self.inferencer.model.parameters()).device
-        with gr.Blocks(title='RS2-SAM2', analytics_enabled=False) as blocks:
+        with gr.Blocks(
+            title='RS2-SAM2', analytics_enabled=False, delete_cache=(KEPT_SECONDS // 10, KEPT_SECONDS)
+        ) as blocks:
             session = gr.State(Session())
             gr.Markdown(
                 f'# RS2-SAM2\nSegment what a referring expression means. Model: `{source.config_path.name}`, '
                 f'weights `{source.weights.name}`, on {device}.',
                 elem_id='title',
             )
-            with gr.Row(equal_height=False):
+            with gr.Row(equal_height=False, elem_id='work'):
                 with gr.Column(scale=2, min_width=300):
                     upload = gr.File(
                         label='Image or GeoTIFF', file_types=list(IMAGE_SUFFIXES), height=150, elem_id='upload'
                     )
                     draw = gr.Button('Draw a scene', size='sm')
                     expression = gr.Textbox(
-                        label='Expression', placeholder='the gray ship on the left', lines=2, max_lines=4
-                    )
+                        label='Expression',
+                        placeholder='the gray ship on the left',
+                        lines=1,
+                        max_lines=4,
+                        elem_id='expression',
+                    )  # fmt: skip
                     submit = gr.Button('Segment', variant='primary')
                     with gr.Accordion('Refine by clicks in the picture', open=self.refinable):
                         meaning = gr.Radio(
@@ -109,46 +116,66 @@ class Page:
                         buttons=['fullscreen'],
                     )  # fmt: skip
                     opacity = gr.Slider(0, 1, 0.45, step=0.05, label='Opacity of the mask')
-                    facts = gr.HTML(f'<p>{HINT}</p>', elem_id='facts')
+                    facts = gr.HTML(f'<p>{HINTS["nothing"]}</p>', elem_id='facts')
                     with gr.Row():
                         png = gr.DownloadButton('Mask (PNG)', interactive=False, elem_id='png')
                         geojson = gr.DownloadButton('Polygons (GeoJSON)', interactive=False, elem_id='geojson')
             shown = [session, picture, facts, png, geojson]
-            upload.upload(_told(self.open), [upload, opacity], shown, api_visibility='private')
-            draw.click(_told(self.draw), [opacity], [*shown, expression], api_visibility='private')
+            quiet = dict(api_visibility='private')
+            upload.upload(self.open, [session, upload, opacity], shown, **quiet)
+            upload.clear(self.close, [opacity], shown, **quiet)
+            draw.click(self.draw, [opacity], [*shown, expression, upload], **quiet)
             for event in (submit.click, expression.submit):
                 event(
-                    _told(self.segment), [session, expression, min_score, turned, opacity], shown,
-                    api_visibility='private', show_progress_on=[picture],
+                    self.segment, [session, expression, min_score, turned, opacity], shown, show_progress_on=[picture],
+                    **quiet,
                 )  # fmt: skip
             opacity.input(
                 lambda session, value: session.picture(value) if session.image else None, [session, opacity], picture,
-                show_progress='hidden', trigger_mode='always_last', api_visibility='private',
+                show_progress='hidden', trigger_mode='always_last', **quiet,
             )  # fmt: skip
             if self.refinable:
-                picture.select(_told(self.click), [session, meaning, opacity], shown, api_visibility='private')
-                clear.click(_told(self.clear), [session, opacity], shown, api_visibility='private')
+                picture.select(self.click, [session, meaning, opacity], shown, **quiet)
+                clear.click(self.clear, [session, opacity], shown, **quiet)
         return blocks
 
-    def open(self, path: str, opacity: float) -> tuple:
-        """Open an uploaded file."""
-        return self._shown(open_picture(path), opacity)
+    def open(self, session: Session, path: str, opacity: float) -> tuple:
+        """Open an uploaded file; where that fails, the picture stays."""
+        return self._try(session, lambda: open_picture(path), opacity)
+
+    def close(self, opacity: float) -> tuple:
+        """Let go of the picture."""
+        return self._shown(Session(), opacity)
 
     def draw(self, opacity: float) -> tuple:
-        """Draw a new scene and name one of its objects."""
+        """Draw a new scene, name one of its objects, and empty the upload box."""
         rng = np.random.default_rng()
         described = []
         while not described:
             scene = draw_scene(rng)
             described = describe_objects(scene.objects, scene.image.shape[:2], rng, per_object=1)
         session = Session(InputImage(scene.image, 'a drawn scene'))
-        return *self._shown(session, opacity), described[rng.integers(len(described))].text
+        return *self._shown(session, opacity), described[rng.integers(len(described))].text, None
 
-    def segment(self, session: Session, expression: str, min_score: float, turned: bool, opacity: float) -> tuple:
-        """Segment the open picture."""
+    def segment(
+        self,
+        session: Session,
+        expression: str,
+        min_score: float,
+        turned: bool,
+        opacity: float,
+        progress: gr.Progress = NO_PROGRESS,
+    ) -> tuple:
+        """Segment the open picture; where that fails, the picture stays and the old scores and files go."""
         if session.image is None:
-            raise ConfigError('open an image first, or draw a scene')
-        return self._shown(session.segment(self.turning if turned else self.inferencer, expression, min_score), opacity)
+            return self._shown(session, opacity, 'Open an image first, or draw a scene.')
+        inferencer = self.turning if turned else self.inferencer
+        before = replace(session, result=None, files=())
+
+        def work() -> Session:
+            return before.segment(inferencer, expression, min_score, self._new_folder(), progress)
+
+        return self._try(before, work, opacity)
 
     def click(self, session: Session, meaning: str, opacity: float, event: gr.SelectData) -> tuple:
         """Take a click in the picture; the mask waits for the next Segment."""
@@ -158,15 +185,38 @@ class Page:
         """Forget the clicks."""
         return self._shown(replace(session, points=(), corners=()), opacity)
 
-    def _shown(self, session: Session, opacity: float) -> tuple:
+    def _try(self, before: Session, action: Callable[[], Session], opacity: float) -> tuple:
+        """Show what an action makes of a session; where it fails, what was before without its result, and why."""
+        try:
+            return self._shown(action(), opacity)
+        except RefSegError as error:
+            return self._shown(replace(before, result=None, files=()), opacity, str(error))
+
+    def _new_folder(self) -> Path:
+        """A folder for the files of a result; the oldest of many goes."""
+        while len(self._folders) >= KEPT:
+            shutil.rmtree(self._folders.popleft(), ignore_errors=True)
+        self._folders.append(Path(tempfile.mkdtemp(dir=self.folder)))
+        return self._folders[-1]
+
+    def _shown(self, session: Session, opacity: float, error: str | None = None) -> tuple:
         """Session, picture, facts and the two downloads."""
         picture = None if session.image is None else session.picture(opacity)
-        if session.result is None:
+        if session.result is None or error is not None:
+            state = 'nothing' if session.image is None else 'clicks' if session.points or session.corners else 'image'
+            notes = () if session.image is None else session.image.notes
+            lines = [HINTS[state], *(f'Note: {note}' for note in notes)]
+            text = ''.join(f'<p>{escape(line)}</p>' for line in lines)
+            if error is not None:
+                text = f'<p class="error" role="alert">{escape(error)}</p>'
             no = gr.update(value=None, interactive=False)
-            return session, picture, f'<p>{HINT}</p>', no, no
+            return session, picture, text, no, no
         facts = ''.join(
             f'<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>' for name, value in session.facts()
         )
-        files = session.save(Path(tempfile.mkdtemp(dir=self.folder)))
-        downloads = [gr.update(value=file, interactive=True) for file in files]
+        kinds = {'.png': 'PNG', '.tif': 'GeoTIFF', '.geojson': 'GeoJSON', '.gpkg': 'GeoPackage'}
+        downloads = [
+            gr.update(label=f'{what} ({kinds[Path(file).suffix]})', value=file, interactive=True)
+            for what, file in zip(('Mask', 'Polygons'), session.files, strict=True)
+        ]
         return session, picture, f'<dl>{facts}</dl>', *downloads

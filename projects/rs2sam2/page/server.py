@@ -1,13 +1,17 @@
 """Serves the page on this machine, to pages of this machine alone."""
 
 import os
+import signal
 import socket
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rs2sam2.errors import ConfigError
 from rs2sam2.inference import RS2SAM2Inferencer
-from rs2sam2.page.app import CSS, Page, gr
+from rs2sam2.locks import scratch_folder
+from rs2sam2.page.app import CSS, KEPT, Page, gr
 from rs2sam2.page.guard import LoopbackOnly
 
 # Both come with gradio, whose absence `app` reports.
@@ -18,7 +22,18 @@ HOST = '127.0.0.1'
 
 
 class _Server(uvicorn.Server):
-    """Says where the page is when it can be opened."""
+    """Says where the page is when it can be opened; ends in order on SIGHUP, too, as when its terminal is closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            before = signal.getsignal(signal.SIGHUP)
+            if before is not signal.SIG_IGN:
+                signal.signal(signal.SIGHUP, self.handle_exit)
+            try:
+                yield
+            finally:
+                signal.signal(signal.SIGHUP, before)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -29,6 +44,8 @@ class _Server(uvicorn.Server):
 def build_app(page: Page, port: int) -> LoopbackOnly:
     """The page as an ASGI application."""
     blocks = page.build()
+    # A visitor's picture and mask are 14 MB in memory; gradio would keep those of 10,000 visits.
+    blocks.state_session_capacity = KEPT
     theme = gr.themes.Default(
         primary_hue='cyan',
         neutral_hue='slate',
@@ -71,10 +88,11 @@ def serve(
         except OSError as error:
             raise ConfigError(f'port {port} of {HOST} cannot be used ({error}): choose another --port') from error
         inferencer = RS2SAM2Inferencer(model, weights, device, precision=precision, compile=compile)
-        with tempfile.TemporaryDirectory(prefix='rs2sam2-page-') as folder:
-            # Uploads and downloads are gone when the page is.
-            os.environ['GRADIO_TEMP_DIR'] = folder
-            app = build_app(Page(inferencer, Path(folder)), port)
+        with scratch_folder(Path(tempfile.gettempdir()), 'rs2sam2-page-') as folder:
+            # Uploads and downloads are gone when the page is, or when the next one starts.
+            (files := folder / 'files').mkdir()
+            os.environ['GRADIO_TEMP_DIR'] = str(files)
+            app = build_app(Page(inferencer, files), port)
             # A browser keeps its connection: it is not waited for.
             config = uvicorn.Config(app, HOST, port, log_level='warning', timeout_graceful_shutdown=1)
             _Server(config).run(sockets=[listener])

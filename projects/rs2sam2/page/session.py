@@ -1,10 +1,11 @@
 """What one visitor of the page has open: a picture, clicks, a result; and the pictures and files made of them."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
@@ -17,8 +18,10 @@ from rs2sam2.inference.images import InputImage, load_image
 from rs2sam2.inference.points import BESIDE, ON
 from rs2sam2.visualization.overlay import FALSE, FOUND, HIT, draw_regions
 
+if TYPE_CHECKING:
+    from rs2sam2.page.scenes import OpenScene, WindowedResult
+
 VIEW_SIDE = 1024
-SCENE_SIDE = 2048
 RASTERS = ('.tif', '.tiff')
 ON_TARGET, BESIDE_TARGET, BOX_CORNER = 'on the target', 'beside the target', 'two corners of a box'
 
@@ -31,17 +34,21 @@ class Session:
         image: the picture, or None.
         crs: of a georeferenced picture as `EPSG:...`, or None.
         transform: pixel to CRS.
+        scene: the GeoTIFF that the picture shows, or None.
         points: clicks (x, y, label) in pixels of the picture.
         corners: of the box, none, one or two (x, y).
         result: of the last segmentation, or None.
+        files: mask and polygons of the last segmentation, or none.
     """
 
     image: InputImage | None = None
     crs: str | None = None
     transform: Affine = field(default_factory=Affine.identity)
+    scene: 'OpenScene | None' = None
     points: tuple[tuple[float, float, int], ...] = ()
     corners: tuple[tuple[float, float], ...] = ()
-    result: SegmentationResult | None = None
+    result: 'SegmentationResult | WindowedResult | None' = None
+    files: tuple[str, ...] = ()
 
     @property
     def box(self) -> tuple[float, float, float, float] | None:
@@ -65,20 +72,46 @@ class Session:
             return replace(self, corners=(*(self.corners if len(self.corners) == 1 else ()), (x, y)))
         return replace(self, points=(*self.points, (x, y, ON if meaning == ON_TARGET else BESIDE)))
 
-    def segment(self, inferencer: RS2SAM2Inferencer, expression: str, min_score: float) -> 'Session':
-        """Segment the picture; RefSegError where the expression or the clicks cannot be used."""
+    def segment(
+        self,
+        inferencer: RS2SAM2Inferencer,
+        expression: str,
+        min_score: float,
+        folder: Path | None = None,
+        report: Callable[[float], None] = lambda share: None,
+    ) -> 'Session':
+        """Segment the picture, or the scene that it shows.
+
+        Args:
+            inferencer: the model.
+            expression: what to segment.
+            min_score: the mask is emptied below this score.
+            folder: where mask and polygons are put, an empty one; None: `save` makes them.
+            report: is called with the finished share of a scene.
+
+        Raises:
+            RefSegError: the expression or the clicks cannot be used.
+        """
+        least = min_score if min_score > 0 else None
+        if self.scene is not None and folder is not None:
+            from rs2sam2.page.scenes import refuse_clicks, segment_windows, window_of
+
+            if (window := window_of(self.scene, inferencer)) is not None:
+                if self.points or self.corners:
+                    refuse_clicks(window)
+                result, files = segment_windows(self.scene, inferencer, expression, least, folder, report)
+                return replace(self, result=result, files=files)
         pixels, notes = self.image.pixels, self.image.notes
-        (result,) = inferencer(
-            pixels, expression, box=self.box, point=self.points or None, min_score=min_score if min_score > 0 else None
-        )
-        return replace(self, result=replace(result, image=self.image.name, notes=(*notes, *result.notes)))
+        (result,) = inferencer(pixels, expression, box=self.box, point=self.points or None, min_score=least)
+        done = replace(self, result=replace(result, image=self.image.name, notes=(*notes, *result.notes)))
+        return done if folder is None else replace(done, files=done.save(folder))
 
     def picture(self, opacity: float) -> np.ndarray:
         """The picture with mask and clicks over it, (h, w, 3) uint8, its longer side `VIEW_SIDE`."""
         height, width = self.image.pixels.shape[:2]
         size = (max(1, round(width / self.scale)), max(1, round(height / self.scale)))
         shown = Image.fromarray(self.image.pixels).resize(size, Image.Resampling.BICUBIC)
-        if self.result is not None and not self.result.empty and opacity > 0:
+        if self.result is not None and self.result.mask.any() and opacity > 0:
             shown = draw_regions(shown, [(self.result.mask, FOUND)], tint=opacity)
         draw = ImageDraw.Draw(shown)
         for x, y, label in self.points:
@@ -92,6 +125,11 @@ class Session:
     def facts(self) -> list[tuple[str, str]]:
         """What the result says, as (name, value)."""
         result = self.result
+        if not isinstance(result, SegmentationResult):
+            height, width = self.scene.shape
+            notes = dict.fromkeys((*self.image.notes, *result.scene.notes))
+            rows = [*result.facts(), ('Image', f'{width:,} x {height:,}' + (f', {self.crs}' if self.crs else ''))]
+            return rows + [('Note', note) for note in notes]
         height, width = result.size
         share = result.area / (height * width)
         rows = [(f'Score ({result.score_kind})', f'{result.score:.3f}')]
@@ -146,36 +184,14 @@ def open_picture(path: str) -> Session:
     """
     name = Path(path).name
     try:
-        if Path(path).suffix.lower() in RASTERS and find_spec('pyogrio') is not None:
-            return _open_scene(path)
-        return Session(load_image(path)._replace(name=name))
+        if Path(path).suffix.lower() not in RASTERS or find_spec('pyogrio') is None:
+            return Session(load_image(path)._replace(name=name))
+        from rs2sam2.page.scenes import open_scene
+
+        scene = open_scene(path)
     except RefSegError as error:
         raise type(error)(str(error).replace(path, name)) from error
-
-
-def _open_scene(path: str) -> Session:
-    import rasterio
-
-    from rs2sam2.geo.reader import SceneReader
-    from rs2sam2.geo.sources import find_upload
-
-    # Of a visitor's file nothing else is looked at, not even what lies beside it.
-    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR'):
-        reader = SceneReader(find_upload(path))
-        try:
-            pixels = reader.read_whole(SCENE_SIDE)
-        finally:
-            reader.close()
-    notes = list(reader.notes)
-    if pixels.shape[:2] != reader.shape:
-        rows, columns = reader.shape
-        notes.append(f'reduced from {columns} x {rows}; rs2sam2 scene segments at full resolution')
-    step = Affine.scale(reader.shape[1] / pixels.shape[1], reader.shape[0] / pixels.shape[0])
-    code = reader.crs.to_authority() if reader.crs else None
-    if reader.crs and code is None:
-        notes.append('its CRS has no EPSG code: polygons are in pixels')
-    image = InputImage(np.ascontiguousarray(pixels), reader.path, tuple(notes))
-    return Session(image) if code is None else Session(image, ':'.join(code), reader.transform @ step)
+    return Session(InputImage(scene.pixels, name, scene.notes), scene.crs, scene.transform, scene)
 
 
 def _draw_dot(draw: ImageDraw.ImageDraw, x: float, y: float, colour: tuple[int, int, int]) -> None:
