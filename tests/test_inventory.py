@@ -100,7 +100,7 @@ PIECES = [
     'schedules/adamw_poly',
     'schedules/adamw_scratch',
 ]
-COMMANDS = {'segment', 'scene', 'demo'}
+COMMANDS = {'segment', 'scene', 'demo', 'models', 'download', 'publish'}
 TOOLS = [
     'analysis_tools/ablate',
     'analysis_tools/benchmark',

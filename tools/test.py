@@ -15,6 +15,7 @@ from mmengine.dist import is_main_process
 from rs2sam2.datasets.transforms.turning import turned_pipeline
 from rs2sam2.engine.arguments import launch_parser, parse_launch_args
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config, one_line_errors
+from rs2sam2.engine.preflight import require_inputs
 from rs2sam2.errors import ConfigError
 from rs2sam2.locks import hold_folder, make_writable
 from rs2sam2.models.common.precision import PRECISIONS
@@ -80,6 +81,7 @@ def main() -> None:
             cfg.visualizer.save_dir = args.show_dir
     if args.tta is not None:
         use_tta(cfg, args.tta or ['all'])
+    require_inputs(cfg, ('test',))
     fit_to_device(cfg)
     runner = build_runner(cfg)
     with hold_out(args.out) if args.out and is_main_process() else contextlib.nullcontext():

@@ -9,6 +9,7 @@ import importlib.util
 
 from rs2sam2.engine.arguments import launch_parser, parse_launch_args
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config, one_line_errors
+from rs2sam2.engine.preflight import require_inputs
 from rs2sam2.errors import ConfigError
 
 
@@ -39,6 +40,7 @@ def main() -> None:
             raise ConfigError('--tensorboard needs the package: pip install tensorboard')
         cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
     cfg.resume = args.resume
+    require_inputs(cfg, ('train', 'val'))
     fit_to_device(cfg)
     build_runner(cfg).train()
 

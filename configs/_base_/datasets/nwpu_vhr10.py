@@ -6,6 +6,7 @@ data_root = 'data/nwpu_vhr10_rrsis'
 metainfo = dict(
     dataset_name='NWPU VHR-10',
     about='some 300 aerial photographs, 10 kinds of objects, sentences made from their masks',
+    published_at='docs/data.md says how it is made',
 )
 resize = dict(type='ResizeTwoViews', size=192, union_size=96)
 tokenize = dict(type='TokenizeExpression', tokenizer=_base_.tokenizer)

@@ -1,7 +1,11 @@
 # The embedded data set that tools/demo.py draws: RRSIS-D's layout, its own small tokenizer.
 _base_ = ['small_views.py']
 data_root = 'data/demo'
-metainfo = dict(dataset_name='drawn scenes', about='small pictures drawn by code, no photograph among them')
+metainfo = dict(
+    dataset_name='drawn scenes',
+    about='small pictures drawn by code, no photograph among them',
+    published_at='make demo draws them, tools/dataset_converters/make_synthetic_scenes.py too',
+)
 tokenizer = dict(type='RefSegTokenizer', path=f'{data_root}/tokenizer', num_pieces=165)
 resize = dict(type='ResizeTwoViews', size=96, union_size=64)
 tokenize = dict(type='TokenizeExpression', tokenizer=tokenizer)

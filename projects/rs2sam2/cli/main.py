@@ -60,9 +60,24 @@ def _options(
     pass
 
 
-Model = Annotated[Path, typer.Option('--model', '-m', help='Work dir that training left, or a config file.')]
+Model = Annotated[
+    str,
+    typer.Option(
+        '--model',
+        '-m',
+        metavar='NAME|PATH',
+        help='A published model (see *rs2sam2 models*), hf:user/repo[@revision][/folder], a work dir that training '
+        'left, a bundle, or a config file.',
+    ),
+]
 Weights = Annotated[
-    Path | None, typer.Option('--weights', '-w', help="Checkpoint, ours or a published file; else the work dir's best.")
+    str | None,
+    typer.Option(
+        '--weights',
+        '-w',
+        metavar='NAME|PATH',
+        help="Checkpoint, ours or a published one; else the model's own or best.",
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help='cpu, cuda:1 ...; else a GPU where there is one.')]
 Precision = Annotated[
@@ -243,6 +258,64 @@ def demo(
         from rs2sam2.page.server import serve
 
         serve(model, weights, port, device, precision, compile)
+
+
+@app.command(cls=OnceCommand)
+def models() -> None:
+    """List published models and starting weights: trained on what, scores, size, licence, and whether they are here."""
+    with _one_line_errors():
+        from rs2sam2.cli.published import list_published
+
+        list_published()
+
+
+@app.command(cls=OnceCommand)
+def download(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar='NAME', help='Names of *rs2sam2 models*, or hf:user/repo[/folder].')
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option('--for', metavar='CONFIG', help='Everything published that a config starts from.')
+    ] = None,
+) -> None:
+    """Fetch published models and weights ahead of time, with all that they need; the newest where they are here.
+
+    They lie in the cache of the Hugging Face hub (HF_HOME), which can be carried to a machine without network. A
+    download that broke off goes on where it stopped.
+    """
+    with _one_line_errors():
+        from rs2sam2.cli.published import download_published
+
+        download_published(names or [], config)
+
+
+@app.command(cls=OnceCommand)
+def publish(
+    work_dir: Annotated[Path, typer.Argument(metavar='WORK_DIR', help='Work dir that training left.')],
+    out: Annotated[Path, typer.Argument(metavar='OUT', help='Folder to make.')],
+    weights: Annotated[
+        str | None, typer.Option('--weights', '-w', help="Checkpoint; else the work dir's best.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help='fp32, bf16 or fp16: what the weights are stored in.')] = 'fp32',
+    licence: Annotated[
+        str | None,
+        typer.Option('--license', help="The weights' licence, an identifier of the hub; asked for otherwise."),
+    ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(help='results.jsonl of tools/test.py for the card; else all below WORK_DIR. More than once.'),
+    ] = None,
+    push: Annotated[str | None, typer.Option(metavar='USER/REPO', help='Upload it to the hub as well.')] = None,
+) -> None:
+    """Make a bundle of a trained model: weights, config, tokenizer and model card in one folder that runs no code.
+
+    It is a --model wherever it lies, and so is the repository that --push uploads (hf:USER/REPO; log in first with
+    *hf auth login*, or set HF_TOKEN).
+    """
+    with _one_line_errors():
+        from rs2sam2.cli.publish import publish_bundle
+
+        publish_bundle(work_dir, out, weights, dtype, licence, results, push)
 
 
 def _product(images: list[str], expressions: list[str]) -> list:

@@ -53,7 +53,12 @@ class JSONLRefSegDataset(RefSegDataset):
         DataError: A line cannot be used; the text names it as file:number.
     """
 
-    METAINFO: ClassVar[dict] = dict(**RefSegDataset.METAINFO, dataset_name='JSON lines', about="its user's own data")
+    METAINFO: ClassVar[dict] = dict(
+        **RefSegDataset.METAINFO,
+        dataset_name='JSON lines',
+        about="its user's own data",
+        published_at='docs/your_data.md',
+    )
 
     def __init__(
         self,

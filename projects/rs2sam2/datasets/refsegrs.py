@@ -25,6 +25,7 @@ class RefSegRSDataset(RefSegDataset):
         **RefSegDataset.METAINFO,
         dataset_name='RefSegRS',
         about='aerial photographs of 512 x 512 pixels: roads, vehicles, buildings, green',
+        published_at='arXiv 2306.08625; images also at huggingface.co/datasets/JessicaYuan/RefSegRS',
         split_counts=dict(train=2172, val=431, test=1817),
     )
 

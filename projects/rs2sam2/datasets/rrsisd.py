@@ -30,6 +30,7 @@ class RRSISDDataset(RefSegDataset):
         **RefSegDataset.METAINFO,
         dataset_name='RRSIS-D',
         about='aerial photographs of 800 x 800 pixels, 20 kinds of objects',
+        published_at='github.com/Lsan2401/RMSIN',
         categories=(
             'Expressway-Service-area',
             'Expressway-toll-station',

@@ -12,7 +12,17 @@ from rs2sam2.errors import CheckpointError, ConfigError, TokenizerError
 from rs2sam2.models.protocol import ReferringSegmentor
 from rs2sam2.weights.bundle import MANIFEST, is_bundle, read_bundle
 from rs2sam2.weights.hub import COMPANIONS, Fetched, fetch, parse_place
-from rs2sam2.weights.zoo import Published, find_published, here, how_to_get, locate, obtain, published, suggest
+from rs2sam2.weights.zoo import (
+    Published,
+    find_published,
+    here,
+    how_to_get,
+    locate,
+    obtain,
+    published,
+    suggest,
+    tokenizer_of,
+)
 
 # By what a folder shows that it holds a tokenizer.
 TOKENIZER_FILES = {
@@ -110,6 +120,8 @@ def _from_published(entry: Published, weights: str | Path | None) -> ModelSource
 
 def _from_bundle(folder: Path, weights: str | Path | None) -> ModelSource:
     bundle = read_bundle(folder)
+    if bundle.about.get('trained_on'):
+        bundle.config.trained_on = str(bundle.about['trained_on'])
     return ModelSource(bundle.config, folder / MANIFEST, locate(weights).weights if weights else bundle.weights)
 
 
@@ -173,14 +185,14 @@ def place_tokenizer(config: Config, folders: Sequence[Path], needs: Sequence[str
             found = _published_tokenizer(path, needs)
         if found is None:
             tried = ', '.join(map(str, places))
-            entry = find_published(path)
+            entry = tokenizer_of(path)
             remedy = f': {how_to_get(entry)}' if entry else ''
             raise TokenizerError(f'the tokenizer {path} of {config.filename} is missing (looked for {tried}){remedy}')
         tokenizer['path'] = str(found)
 
 
 def _published_tokenizer(path: Path, needs: Sequence[str]) -> Path | None:
-    entry = find_published(path)
+    entry = tokenizer_of(path)
     if entry is None:
         return None
     found = obtain(entry) if entry.name in needs else here(entry)

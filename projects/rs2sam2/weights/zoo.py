@@ -89,6 +89,15 @@ def find_published(text: str | Path) -> Published | None:
     return by_name or next((entry for entry in table.values() if entry.local and Path(text) == Path(entry.local)), None)
 
 
+def tokenizer_of(path: str | Path) -> Published | None:
+    """The entry whose tokenizer a config's path means; a path into another machine's cache by the file's name."""
+    entry = find_published(path)
+    if entry is None:
+        tokenizers = [one for one in published().values() if one.source == 'tokenizer']
+        entry = next((one for one in tokenizers if Path(one.local).name == Path(path).name), None)
+    return entry
+
+
 def here(entry: Published) -> Fetched | None:
     """An entry's files where they are on this machine: put by hand, in the cache, or in this package."""
     if isinstance(entry.place, Path):
