@@ -96,7 +96,7 @@ def _starting_weights(entries: Sequence[Published]) -> Table:
 
 def _size(entry: Published) -> str:
     if entry.size:
-        return f'{entry.size:.2f} GB'
+        return f'{entry.size:.2f} GB' if entry.size >= 0.1 else f'{1000 * entry.size:.0f} MB'
     return f'{entry.parameters:.0f} M parameters' if entry.parameters else '-'
 
 

@@ -168,7 +168,7 @@ def fetch(
         raise CheckpointError(
             f'{place} is not in the cache ({_cache(place)}) and HF_HUB_OFFLINE is set; {_by_hand(place, put)}'
         )
-    with _one_line(place, put):
+    with hub_errors(place, put):
         return _fetch_address(place, licence) if isinstance(place, Address) else _fetch_repository(place, licence)
 
 
@@ -346,7 +346,7 @@ def _family(weights: str, files: Iterable[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _one_line(place: HubPlace | Address, put: str | Path | None) -> Iterator[None]:
+def hub_errors(place: HubPlace | Address, put: str | Path | None) -> Iterator[None]:
     """Turn what the network and the disk can do into one line with the way out."""
     from huggingface_hub import errors
 
