@@ -45,7 +45,7 @@ MAY_IMPORT = {
     },
     'geo': FLOOR | {'text', 'datasets'},
     'page': FLOOR | {'text', 'geo', 'inference', 'synthetic', 'visualization'},
-    'cli': FLOOR | {'weights', 'engine', 'geo', 'inference', 'page'},
+    'cli': FLOOR | {'models/common', 'weights', 'evaluation', 'engine', 'geo', 'inference', 'page'},
 }
 # These two name everything: the registries' one place, and the package's own front door.
 DOORS = {'registration', '__init__', 'registry'}

@@ -92,7 +92,8 @@ def _missing_data(cfg: dict) -> Iterator[tuple[str, str]]:
         yield root, f'data_root {root} is not a folder; set data_root to where the data set lies ({origin})'
         return
     try:
-        dataset = DATASETS.build({**cfg, 'lazy_init': True, 'pipeline': []})
+        # Without its meta information, whose texts mmengine would look for as files.
+        dataset = DATASETS.build({**cfg, 'lazy_init': True, 'pipeline': [], 'metainfo': None})
     except (RefSegError, TypeError, ValueError, KeyError, AttributeError):
         # Building it in earnest says what is wrong with it.
         return

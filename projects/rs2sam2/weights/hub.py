@@ -295,7 +295,7 @@ def _choose(names: Iterable[str], place: HubPlace) -> _Choice:
     if not inside:
         has = sorted(filter(None, folders)) or names[:8]
         raise CheckpointError(f'{place.repo} has no {place.inside}; it has {", ".join(has) or "nothing"}')
-    found = {folder: weights for folder in inside if (weights := _weights_in(folders[folder], folder, place))}
+    found = {folder: weights for folder in inside if (weights := weights_among(folders[folder]))}
     folder = place.inside if place.inside in found else next(iter(found), None)
     if folder is None:
         raise CheckpointError(
@@ -304,26 +304,25 @@ def _choose(names: Iterable[str], place: HubPlace) -> _Choice:
     if folder != place.inside and len(found) > 1:
         several = ', '.join(f'{SCHEME}{place.repo}/{one}' for one in found)
         raise CheckpointError(f'{place} holds several models: name one of {several}')
+    if len(found[folder]) > 1:
+        several = ', '.join(f'{SCHEME}{place.repo}/{folder}/{one}'.replace('//', '/') for one in found[folder][:6])
+        raise CheckpointError(f'{place} holds several weights files: name one of {several}')
     prefix = f'{folder}/' if folder else ''
     beside = [prefix + name for name in COMPANIONS if name in folders[folder]]
     # A bundle keeps its tokenizer in a folder of its own.
     beside += [f'{prefix}{TOKENIZER}/{name}' for name in folders.get(prefix + TOKENIZER, ()) if name in COMPANIONS]
-    return _Choice(prefix + found[folder], tuple(beside))
+    return _Choice(prefix + found[folder][0], tuple(beside))
 
 
-def _weights_in(files: list[str], folder: str, place: HubPlace) -> str | None:
+def weights_among(files: Iterable[str]) -> list[str]:
+    """Which of a folder's files are its weights: one of the standard names, else what else can be; several or none."""
+    files = sorted(files)
     if standard := next((name for name in FOLDER_FILES if name in files), None):
-        return standard
+        return [standard]
     for suffixes in (('.safetensors',), PICKLE_SUFFIXES):
-        fitting = [name for name in files if name.endswith(suffixes) and not NO_WEIGHTS.fullmatch(name)]
-        if len(fitting) == 1:
-            return fitting[0]
-        if fitting and folder == place.inside:
-            base = f'{SCHEME}{place.repo}/{folder}'.rstrip('/')
-            raise CheckpointError(
-                f'{place} holds several weights files: name one of {", ".join(f"{base}/{n}" for n in fitting[:6])}'
-            )
-    return None
+        if fitting := [name for name in files if name.endswith(suffixes) and not NO_WEIGHTS.fullmatch(name)]:
+            return fitting
+    return []
 
 
 def _shards(index: Path) -> list[str]:

@@ -15,8 +15,7 @@ from pathlib import Path
 import yaml
 
 from rs2sam2.errors import CheckpointError, ConfigError
-from rs2sam2.weights.files import FOLDER_FILES
-from rs2sam2.weights.hub import Address, Fetched, HubPlace, cached, fetch, parse_place
+from rs2sam2.weights.hub import Address, Fetched, HubPlace, cached, fetch, parse_place, weights_among
 
 PACKAGE = Path(__file__).resolve().parents[1]
 INDEX = PACKAGE / '.mim/model-index.yml'
@@ -171,8 +170,11 @@ def suggest(text: str) -> str:
 def _local(path: Path) -> Fetched:
     if not path.is_dir():
         return Fetched(path, path.parent)
-    weights = next((path / name for name in FOLDER_FILES if (path / name).is_file()), path)
-    return Fetched(weights, path)
+    found = weights_among(one.name for one in path.iterdir() if one.is_file())
+    if len(found) > 1:
+        raise CheckpointError(f'{path} holds several weights files: name one of {", ".join(found[:6])}')
+    # A folder may hold a tokenizer alone.
+    return Fetched(path / found[0] if found else path, path)
 
 
 def _plain(name: str) -> str:
