@@ -222,6 +222,7 @@ def test_an_error_keeps_the_picture_and_clears_the_rest(handlers, image, tmp_pat
     after, shown, text, *downloads = handlers.segment(session, ' ', 0, False, 0.5)
     np.testing.assert_array_equal(shown, picture)
     assert 'class="error"' in text
+    assert 'sample' not in text
     assert 'Score' not in text
     assert [(update['value'], update['interactive']) for update in downloads] == [(None, False)] * 2
     assert after.image is session.image

@@ -1,6 +1,7 @@
 """The page itself, in gradio."""
 
 import os
+import re
 import shutil
 import tempfile
 from collections import deque
@@ -35,6 +36,7 @@ html { scrollbar-gutter: stable; }
 #title h1 { margin: 0; font-size: 1.5rem; }
 #title p { margin: .2rem 0 0; color: var(--body-text-color-subdued); }
 #work > .column { flex-basis: 0 !important; }
+#upload { min-height: 150px; }
 #facts { min-height: 3.4rem; }
 #facts dl { display: flex; flex-wrap: wrap; gap: .8rem 2.2rem; margin: 0; }
 #facts dt { font-size: .75rem; color: var(--body-text-color-subdued); }
@@ -190,7 +192,9 @@ class Page:
         try:
             return self._shown(action(), opacity)
         except RefSegError as error:
-            return self._shown(replace(before, result=None, files=()), opacity, str(error))
+            # The page has one picture and one expression: which sample it was need not be said.
+            text = re.sub(r"^sample '.*?': (?=the expression )", '', str(error))
+            return self._shown(replace(before, result=None, files=()), opacity, text)
 
     def _new_folder(self) -> Path:
         """A folder for the files of a result; the oldest of many goes."""
