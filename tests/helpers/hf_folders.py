@@ -1,11 +1,11 @@
-"""Folders in Hugging Face form, written by transformers itself: tiny random CLIP and SigLIP with their tokenizers."""
+"""Folders in Hugging Face form, written by transformers itself: tiny random CLIP and SigLIP, and their tokenizers."""
 
 import copy
 from pathlib import Path
 
 import torch
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import AutoConfig, AutoModel, CLIPTokenizer, SiglipTokenizer
+from transformers import AutoConfig, AutoModel, BertTokenizer, CLIPTokenizer, SiglipTokenizer
 
 from helpers.tiny import tiny_towers
 from rs2sam2.synthetic.tokenizer import train_tokenizer
@@ -42,3 +42,16 @@ def make_hf_folder(model_type: str, folder: Path, words=WORDS, seed: int = 0):
             p.add_(0.1 * torch.randn_like(p))
     model.save_pretrained(folder)
     return model
+
+
+def make_wordpiece(folder: Path, words=WORDS) -> BertTokenizer:
+    """Write bert-base-uncased's kind of tokenizer, its control tokens numbered as there; returns it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    control = {0: '[PAD]', 100: '[UNK]', 101: '[CLS]', 102: '[SEP]', 103: '[MASK]'}
+    pieces = [control.get(i, f'[unused{i}]') for i in range(104)]
+    letters = [chr(ord('a') + i) for i in range(26)]
+    pieces += [*letters, *('##' + letter for letter in letters), *words]
+    (folder / 'vocab.txt').write_text('\n'.join(pieces))
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return tokenizer

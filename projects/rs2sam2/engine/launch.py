@@ -144,7 +144,7 @@ def whole_number(name: str, value: object, least: int, most: int | None = None, 
 
 
 def fit_to_device(cfg: Config) -> None:
-    """On a machine without a GPU: fp32 instead of AMP, gloo instead of NCCL; each change is said in the log."""
+    """On a machine without a GPU: fp32 instead of AMP, gloo instead of NCCL, no SyncBN; each change is in the log."""
     if torch.cuda.is_available():
         return
     if (cfg.get('optim_wrapper') or {}).get('type') == 'AmpOptimWrapper':
@@ -158,6 +158,8 @@ def fit_to_device(cfg: Config) -> None:
             cfg.model_wrapper_cfg['device_ids'] = None
         if cfg.launcher != 'pytorch':
             raise ConfigError(f'no GPU here: --launcher {cfg.launcher} needs one, use --launcher pytorch (gloo)')
+        if cfg.pop('sync_bn', None):
+            print_log('no GPU here: each process has batch norms of its own samples', 'current', logging.WARNING)
         # mmengine's own start of a process group selects a CUDA device.
         dist.init_process_group('gloo')
 

@@ -106,7 +106,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         """Train one epoch from the batch that comes next."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        self.batches.epoch, self.batches.first = self._epoch, self._batch
+        self.batches.seed, self.batches.epoch, self.batches.first = self.runner.seed, self._epoch, self._batch
         self.runner.optim_wrapper.initialize_count_status(self.runner.model, self._batch, len(self.dataloader))
         iterator = iter(self.dataloader)
         # After the loader's start, which draws from the random state itself.
@@ -138,7 +138,6 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._resumed = True
         self._batch = position['batch']
         self.batches.sampler.seed = position['seed']
-        self.batches.seed = self.runner.seed
         if (position['batches'], position['samples']) != (len(self.dataloader), self._samples()):
             self._batch = self._batch * position['samples'] // self._samples()
             self._iter = self._epoch * len(self.dataloader) + self._batch

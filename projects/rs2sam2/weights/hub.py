@@ -38,6 +38,7 @@ COMPANIONS = (
     'special_tokens_map.json',
     'added_tokens.json',
     'vocab.json',
+    'vocab.txt',
     'merges.txt',
 )
 # Pickles of training that lie beside weights.

@@ -128,6 +128,11 @@ class AcrossScales(nn.Module):
         return self.out(self.attention(tokens).transpose(1, 2).unflatten(2, (self.side, self.side)))
 
 
+def hard_sigmoid(x: Tensor) -> Tensor:
+    """min(max(x + 3, 0), 6) / 6; torch's own has a sixth in single precision in its gradient, in float64 too."""
+    return F.relu6(x + 3) / 6
+
+
 class Inject(nn.Module):
     """Give a stage's map what its scale heard from the others: a gate and a summand, upsampled.
 
@@ -143,7 +148,7 @@ class Inject(nn.Module):
         """Join a map (B, C, H, W) and what was heard (B, C, g, g); returns (B, C, H, W)."""
         gate, add = (
             F.interpolate(one, size=local.shape[-2:], mode='bilinear', align_corners=False)
-            for one in (F.hardsigmoid(self.gate(heard)), self.add(heard))
+            for one in (hard_sigmoid(self.gate(heard)), self.add(heard))
         )
         return self.local(local) * gate + add
 
