@@ -373,3 +373,60 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, small_disk):
                 np.testing.assert_array_equal(written.read(), pixels[:, top : top + 200, left : left + 200])
     assert sorted(outcomes) == outcomes
     assert set(outcomes) == {True, False}
+
+
+def _shapefile(path, text, encoding, cpg=False):
+    pyogrio.raw.write(
+        str(path), shapely.to_wkb(np.array([box(50, 50, 150, 150)], object)), [np.array([text], object)], ['text'],
+        crs='EPSG:32617', geometry_type='Polygon', encoding=encoding,
+    )  # fmt: skip
+    if not cpg:
+        path.with_suffix('.cpg').unlink()
+    return path
+
+
+@pytest.mark.parametrize(('text', 'encoding'), [('白色屋顶', 'GBK'), ('白い屋根', 'Shift_JIS'), ('крыша', 'UTF-8')])
+def test_words_of_a_shapefile_in_other_encodings(tmp_path, text, encoding):
+    source = raster(tmp_path / 'a.tif')
+    drawn = _shapefile(tmp_path / 'v.shp', text, encoding)
+    report = make_tiles([source], drawn, 'text', tmp_path / 'out', shares=ALL_TRAIN, encoding=encoding)
+    assert json.loads((tmp_path / 'out/train.jsonl').read_text())['expression'] == text
+    assert not any('encoded' in note for note in report.notes)
+    report = make_tiles([source], drawn, 'text', tmp_path / 'unsaid', shares=ALL_TRAIN)
+    (note,) = [note for note in report.notes if 'does not say how its words are encoded (no .cpg file)' in note]
+    assert '--encoding' in note
+    assert (text in note) == (encoding == 'UTF-8')
+    with pytest.raises(ConfigError, match="'klingon' is no encoding"):
+        make_tiles([source], drawn, 'text', tmp_path / 'x', shares=ALL_TRAIN, encoding='klingon')
+
+
+def test_a_file_that_says_its_encoding_needs_none(tmp_path):
+    source = raster(tmp_path / 'a.tif')
+    said = _shapefile(tmp_path / 'v.shp', '白色屋顶', 'GBK', cpg=True)
+    report = make_tiles([source], said, 'text', tmp_path / 'out', shares=ALL_TRAIN)
+    assert json.loads((tmp_path / 'out/train.jsonl').read_text())['expression'] == '白色屋顶'
+    assert not any('encoded' in note for note in report.notes)
+    plain = _shapefile(tmp_path / 'w.shp', 'white roof', 'ISO-8859-1')
+    assert not any(
+        'encoded' in note for note in make_tiles([source], plain, 'text', tmp_path / 'b', shares=ALL_TRAIN).notes
+    )
+    wrong = _shapefile(tmp_path / 'x.shp', '白色屋顶', 'GBK')
+    with pytest.raises(DataError, match='its words are not utf-8'):
+        make_tiles([source], wrong, 'text', tmp_path / 'c', shares=ALL_TRAIN, encoding='UTF-8')
+    drawn = vector(tmp_path / 'v.gpkg', [box(50, 50, 150, 150)], ['roof'])
+    with pytest.raises(ConfigError, match='says itself how its words are encoded'):
+        make_tiles([source], drawn, 'text', tmp_path / 'd', shares=ALL_TRAIN, encoding='GBK')
+
+
+@pytest.mark.parametrize('suffix', ['.gpkg', '.geojson', '.shp', '.fgb', '.gml', '.kml', ''])
+def test_vectors_that_refer_elsewhere_are_opened_under_no_other_name(tmp_path, suffix):
+    source = raster(tmp_path / 'a.tif')
+    drawn = vector(tmp_path / 'v.gpkg', [box(50, 50, 150, 150)], ['a roof'])
+    layer = f'<OGRVRTLayer name="layer"><SrcDataSource>{drawn}</SrcDataSource></OGRVRTLayer>'
+    text = f'<OGRVRTDataSource>{layer}</OGRVRTDataSource>'
+    (tmp_path / f'trap{suffix}').write_text(text)
+    with pytest.raises(DataError, match='its content is not what its name says'):
+        make_tiles([source], tmp_path / f'trap{suffix}', 'text', tmp_path / 'out', shares=ALL_TRAIN)
+    (tmp_path / 'v.vrt').write_text(text)
+    report = make_tiles([source], tmp_path / 'v.vrt', 'text', tmp_path / 'out', shares=ALL_TRAIN)
+    assert any('is a virtual file' in note for note in report.notes)

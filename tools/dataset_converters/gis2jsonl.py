@@ -22,6 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--vector', required=True, help='polygons, in the CRS of the rasters')
     parser.add_argument('--text', required=True, metavar='COLUMN', help='column with the sentences')
     parser.add_argument('--out', required=True, help='folder to be made')
+    parser.add_argument('--encoding', help='of the words of a shapefile without a .cpg file: UTF-8, GBK ...')
     parser.add_argument('--layer', help='of the vector file, where it has several')
     parser.add_argument('--category', metavar='COLUMN', help='column with the classes')
     parser.add_argument('--tile', type=int, default=1024, help='longest side of a tile, pixels (default: %(default)s)')
@@ -58,6 +59,7 @@ def main() -> None:
             args.text,
             args.out,
             layer=args.layer,
+            encoding=args.encoding,
             category_column=args.category,
             tile=args.tile,
             min_share=args.min_share,

@@ -25,6 +25,7 @@ from rs2sam2.geo.ground import to_crs
 from rs2sam2.geo.reader import SceneReader
 from rs2sam2.geo.sources import GDAL_ERRORS, gdal_env
 from rs2sam2.geo.tile_splits import split_tiles
+from rs2sam2.geo.vector_sources import check_encoding, check_vector, encoding_notes
 from rs2sam2.json_text import json_line
 
 NO_TEXT, OUTSIDE, CUT, NO_DATA, BETWEEN, IN_TILE = (
@@ -71,8 +72,12 @@ class _Features:
 
 
 def read_features(
-    path: str | os.PathLike, text_column: str, layer: str | None = None, category_column: str | None = None
-) -> tuple[_Features, int]:
+    path: str | os.PathLike,
+    text_column: str,
+    layer: str | None = None,
+    category_column: str | None = None,
+    encoding: str | None = None,
+) -> tuple[_Features, int, list[str]]:
     """Read the polygons of a GeoPackage, GeoJSON or another vector file.
 
     Args:
@@ -80,16 +85,18 @@ def read_features(
         text_column: Its column with the sentences.
         layer: Needed where the file has several.
         category_column: Its column with the classes.
+        encoding: Of the words of a shapefile that does not say it.
 
     Returns:
-        The features, and how many outlines that crossed themselves were mended.
+        The features, how many outlines that crossed themselves were mended, and what the user should know.
 
     Raises:
         DataError: The file cannot be read, has no such layer or column, no CRS, or other geometry than polygons.
+        ConfigError: The encoding is none, or the file says its own.
     """
     path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise DataError(f'{path} is missing; check the path')
+    notes = check_vector(path)
+    check_encoding(path, encoding)
     try:
         layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
         if layer is None and len(layers) > 1:
@@ -103,7 +110,13 @@ def read_features(
         wanted = [text_column] + ([category_column] if category_column else [])
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            meta, ids, geometry, values = pyogrio.raw.read(path, layer=layer, columns=wanted, return_fids=True)
+            meta, ids, geometry, values = pyogrio.raw.read(
+                path, layer=layer, columns=wanted, return_fids=True, encoding=encoding
+            )
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f'{path}: its words are not {error.encoding} ({error.reason}); name their encoding with --encoding'
+        ) from error
     except pyogrio.errors.DataSourceError as error:
         text = ' '.join(str(error).split())
         raise DataError(f'{path} cannot be read as a vector file ({text}); is it whole?') from error
@@ -125,7 +138,8 @@ def read_features(
     by_name = dict(zip(meta['fields'], values, strict=True))
     category = _texts(by_name[category_column]) if category_column else None
     text = _texts(by_name[text_column])
-    return _Features(path, ids, shapes, text, category, CRS.from_user_input(meta['crs'])), int(broken.sum())
+    notes += encoding_notes(path, encoding, text)
+    return _Features(path, ids, shapes, text, category, CRS.from_user_input(meta['crs'])), int(broken.sum()), notes
 
 
 def _texts(values: np.ndarray) -> np.ndarray:
@@ -305,6 +319,7 @@ def make_tiles(
     reproject: bool = False,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    encoding: str | None = None,
     **reading: object,
 ) -> TilesReport:
     """Cut rasters into tiles with the described polygons as masks, for `JSONLRefSegDataset`; all or nothing.
@@ -328,6 +343,7 @@ def make_tiles(
         reproject: Bring the polygons to each raster's CRS.
         seed: Of the draw of the splits.
         progress: Is called with (rasters done, rasters in all).
+        encoding: Of the words of a shapefile without a .cpg file, such as GBK.
         **reading: Of `SceneReader`: `bands`, `nodata`, `stretch`, `gsd`.
 
     Returns:
@@ -346,7 +362,8 @@ def make_tiles(
         what = f'two rasters are called {stems.most_common(1)[0][0]}' if stems else 'no raster is given'
         raise ConfigError(f'{what}; every raster needs a name of its own')
     report = TilesReport()
-    features, report.mended = read_features(vector, text_column, layer, category_column)
+    features, report.mended, notes = read_features(vector, text_column, layer, category_column, encoding)
+    report.notes += notes
     fate: dict[int, str] = {}
     tiles: list[_Tile] = []
     with gdal_env(), new_folder(out) as root:
