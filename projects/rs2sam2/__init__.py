@@ -12,14 +12,15 @@ with open(os.devnull, 'w') as _nowhere, contextlib.redirect_stdout(_nowhere), wa
     warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
     from rs2sam2 import registration, registry
 
-__all__ = ['RS2SAM2Inferencer', '__version__', 'registration', 'registry']
+__all__ = ['RS2SAM2Inferencer', 'RefSegInferencer', '__version__', 'registration', 'registry']
 __version__ = '0.1.0'
 
 
 def __getattr__(name: str) -> object:
     # Training needs nothing of inference, so it is imported when first asked for.
-    if name == 'RS2SAM2Inferencer':
-        from rs2sam2.inference import RS2SAM2Inferencer
+    # It runs every referring segmentor; the second name is its first one.
+    if name in ('RefSegInferencer', 'RS2SAM2Inferencer'):
+        from rs2sam2.inference import RefSegInferencer
 
-        return RS2SAM2Inferencer
+        return RefSegInferencer
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

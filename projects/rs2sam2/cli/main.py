@@ -211,11 +211,11 @@ def scene(
     with _one_line_errors():
         from rs2sam2.geo.nodata import parse_nodata
         from rs2sam2.geo.scene import segment_scene
-        from rs2sam2.inference import InferencerWindowPredictor, RS2SAM2Inferencer
+        from rs2sam2.inference import InferencerWindowPredictor, RefSegInferencer
         from rs2sam2.inference.source import scene_defaults
         from rs2sam2.terminal import plain
 
-        inferencer = RS2SAM2Inferencer(model, weights, device, precision=precision, compile=compile, tta=tta)
+        inferencer = RefSegInferencer(model, weights, device, precision=precision, compile=compile, tta=tta)
         defaults = scene_defaults(inferencer.source.config, inferencer.model)
         result = segment_scene(
             raster,

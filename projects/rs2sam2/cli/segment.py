@@ -21,7 +21,7 @@ from rs2sam2.errors import CheckpointError, DataError, RefSegError, TokenizerErr
 from rs2sam2.inference.ahead import one_ahead
 from rs2sam2.inference.arguments import check_batch_size, check_min_score
 from rs2sam2.inference.images import load_image
-from rs2sam2.inference.inferencer import PreparedImage, PreparedSample, RS2SAM2Inferencer, draw_overlay
+from rs2sam2.inference.inferencer import PreparedImage, PreparedSample, RefSegInferencer, draw_overlay
 from rs2sam2.inference.points import Box, Points
 from rs2sam2.locks import hold_folder
 from rs2sam2.terminal import plain
@@ -153,11 +153,11 @@ class BatchRun:
             dist.destroy_process_group()
         return counts
 
-    def _load_model(self) -> RS2SAM2Inferencer:
+    def _load_model(self) -> RefSegInferencer:
         options, device = self.options, self.options.device
         if device is None and torch.cuda.is_available():
             device = f'cuda:{os.environ.get("LOCAL_RANK", 0)}'
-        return RS2SAM2Inferencer(
+        return RefSegInferencer(
             options.model,
             options.weights,
             device,

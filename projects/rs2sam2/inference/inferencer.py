@@ -61,7 +61,7 @@ class PreparedSample(NamedTuple):
     notes: tuple[str, ...]
 
 
-class RS2SAM2Inferencer(BaseInferencer):
+class RefSegInferencer(BaseInferencer):
     """Segments images by referring expressions, with the model folded for inference.
 
     Args:
@@ -206,7 +206,7 @@ class RS2SAM2Inferencer(BaseInferencer):
         except torch.OutOfMemoryError:
             raise ConfigError(f'a batch of {len(views)} does not fit into the GPU: use a smaller batch size') from None
 
-    def with_tta(self, tta: Elements | None) -> 'RS2SAM2Inferencer':
+    def with_tta(self, tta: Elements | None) -> 'RefSegInferencer':
         """The same model with another test-time augmentation; the weights are shared."""
         other = copy.copy(self)
         other.turning = Turning.of(tta, self.source.config)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rs2sam2.inference.images import InputImage
-from rs2sam2.inference.inferencer import RS2SAM2Inferencer
+from rs2sam2.inference.inferencer import RefSegInferencer
 from rs2sam2.inference.results import resize_logits
 
 
@@ -20,7 +20,7 @@ class InferencerWindowPredictor:
         scores: presence of the target in the windows of the last call, each None when the model never learned it.
     """
 
-    def __init__(self, inferencer: RS2SAM2Inferencer) -> None:
+    def __init__(self, inferencer: RefSegInferencer) -> None:
         self.inferencer = inferencer
         self.precision = inferencer.precision
         self.scores: list[float | None] = []

@@ -24,7 +24,7 @@ try:
 except ImportError as error:
     raise ConfigError(f'the page needs {error.name}, not installed here: pip install "rs2sam2[demo]"') from error
 
-from rs2sam2.inference import RS2SAM2Inferencer
+from rs2sam2.inference import RefSegInferencer
 from rs2sam2.inference.images import IMAGE_SUFFIXES, InputImage
 from rs2sam2.page.session import BESIDE_TARGET, BOX_CORNER, ON_TARGET, Session, open_picture
 from rs2sam2.synthetic.scene import draw_scene
@@ -65,7 +65,7 @@ class Page:
         folder: where files for download are put.
     """
 
-    def __init__(self, inferencer: RS2SAM2Inferencer, folder: Path) -> None:
+    def __init__(self, inferencer: RefSegInferencer, folder: Path) -> None:
         self.inferencer = inferencer
         self.folder = folder
         self.turning = inferencer.with_tta('all')

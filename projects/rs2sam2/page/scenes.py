@@ -13,7 +13,7 @@ from rs2sam2.errors import ConfigError
 from rs2sam2.geo.reader import SceneReader
 from rs2sam2.geo.scene import SceneResult, segment_scene
 from rs2sam2.geo.sources import find_upload
-from rs2sam2.inference import InferencerWindowPredictor, RS2SAM2Inferencer
+from rs2sam2.inference import InferencerWindowPredictor, RefSegInferencer
 from rs2sam2.inference.source import scene_defaults
 
 SHOWN_SIDE = 2048
@@ -87,7 +87,7 @@ def open_scene(path: str) -> OpenScene:
     return OpenScene(path, reader.path, reader.shape, pixels, crs, reader.transform * step, placed, tuple(reader.notes))
 
 
-def window_of(scene: OpenScene, inferencer: RS2SAM2Inferencer) -> int | None:
+def window_of(scene: OpenScene, inferencer: RefSegInferencer) -> int | None:
     """Side of the windows that a scene is cut into; None where one view takes the whole."""
     defaults = scene_defaults(inferencer.source.config, inferencer.model)
     whole = max(scene.shape) <= defaults.window and (defaults.gsd is None or not scene.placed)
@@ -96,7 +96,7 @@ def window_of(scene: OpenScene, inferencer: RS2SAM2Inferencer) -> int | None:
 
 def segment_windows(
     scene: OpenScene,
-    inferencer: RS2SAM2Inferencer,
+    inferencer: RefSegInferencer,
     expression: str,
     min_score: float | None,
     folder: Path,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rs2sam2.errors import ConfigError
-from rs2sam2.inference import RS2SAM2Inferencer
+from rs2sam2.inference import RefSegInferencer
 from rs2sam2.locks import scratch_folder
 from rs2sam2.page.app import CSS, KEPT, Page, gr
 from rs2sam2.page.guard import LoopbackOnly
@@ -87,7 +87,7 @@ def serve(
             listener.bind((HOST, port))
         except OSError as error:
             raise ConfigError(f'port {port} of {HOST} cannot be used ({error}): choose another --port') from error
-        inferencer = RS2SAM2Inferencer(model, weights, device, precision=precision, compile=compile)
+        inferencer = RefSegInferencer(model, weights, device, precision=precision, compile=compile)
         with scratch_folder(Path(tempfile.gettempdir()), 'rs2sam2-page-') as folder:
             # Uploads and downloads are gone when the page is, or when the next one starts.
             (files := folder / 'files').mkdir()

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from rasterio.features import shapes
 
 from rs2sam2.errors import RefSegError
-from rs2sam2.inference import RS2SAM2Inferencer, SegmentationResult
+from rs2sam2.inference import RefSegInferencer, SegmentationResult
 from rs2sam2.inference.images import InputImage, load_image
 from rs2sam2.inference.points import BESIDE, ON
 from rs2sam2.visualization.overlay import FALSE, FOUND, HIT, draw_regions
@@ -74,7 +74,7 @@ class Session:
 
     def segment(
         self,
-        inferencer: RS2SAM2Inferencer,
+        inferencer: RefSegInferencer,
         expression: str,
         min_score: float,
         folder: Path | None = None,
