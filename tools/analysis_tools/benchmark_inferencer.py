@@ -22,10 +22,10 @@ import torch
 from PIL import Image
 from rich.table import Table
 
+from rs2sam2 import RS2SAM2Inferencer
 from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.engine.measure import TINY_CONFIG, device_name, random_batch, random_model, read_config, seconds
-from rs2sam2.inference.inferencer import RS2SAM2Inferencer
 from rs2sam2.synthetic.scene import CATEGORIES
 from rs2sam2.synthetic.tokenizer import train_tokenizer
 from rs2sam2.terminal import plain_console
