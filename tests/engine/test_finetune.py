@@ -90,7 +90,7 @@ def test_sentences_that_mean_nothing_are_scored_by_the_generalised_metric(site):
 def test_the_recipe_for_a_model_that_one_has_is_a_config(tmp_path):
     """The one of docs/your_data.md, on a config as training leaves it in a work dir."""
     text = (ROOT / 'docs/your_data.md').read_text()
-    block = text.split('# configs/refined.py')[1].split('Without `--resume`')[0]
+    block = text.split('# refined.py, in configs/')[1].split('Without `--resume`')[0]
     (tmp_path / 'work_dirs/run').mkdir(parents=True)
     Config.fromfile(ROOT / 'configs/rs2sam2_rrsisd.py').dump(tmp_path / 'work_dirs/run/run.py')
     (tmp_path / 'configs').mkdir()
