@@ -11,7 +11,14 @@ import torch
 from torch.serialization import location_tag
 
 from rs2sam2.engine.randomness import rng_state, seed_process, seeded, set_rng_state
-from rs2sam2.engine.work_dir import latest_checkpoint, mark_start, name_latest, remove_unfinished, started_at
+from rs2sam2.engine.work_dir import (
+    keep_tokenizers,
+    latest_checkpoint,
+    mark_start,
+    name_latest,
+    remove_unfinished,
+    started_at,
+)
 from rs2sam2.errors import CheckpointError
 from rs2sam2.weights import files as module
 from rs2sam2.weights.files import load_pickle, save_checkpoint, save_state_dict
@@ -150,3 +157,22 @@ def test_random_states_survive_a_checkpoint(tmp_path):
         assert draws() == inside
     with seeded(1, 2, 4):
         assert draws() != inside
+
+
+def test_a_work_dir_keeps_its_own_tokenizer(tmp_path):
+    (tmp_path / 'data/tokenizer').mkdir(parents=True)
+    (tmp_path / 'data/tokenizer/a.model').write_text('first')
+    (tmp_path / 'data/b.spm').write_text('file')
+    work_dir = tmp_path / 'run'
+    work_dir.mkdir()
+    pipeline = [
+        dict(type='LoadRGBImage'),
+        dict(type='A', tokenizer=dict(path=f'{tmp_path}/data/tokenizer')),
+        dict(type='B', tokenizer=dict(path=f'{tmp_path}/data/b.spm')),
+        dict(type='C', tokenizer=dict(path='missing')),
+    ]
+    keep_tokenizers(work_dir, pipeline)
+    (tmp_path / 'data/tokenizer/a.model').write_text('another one')
+    keep_tokenizers(work_dir, pipeline)
+    assert (work_dir / 'tokenizer/a.model').read_text() == 'first'
+    assert sorted(path.name for path in work_dir.iterdir()) == ['b.spm', 'tokenizer']

@@ -24,7 +24,14 @@ from rs2sam2.engine.settings import TrainingSettings
 from rs2sam2.engine.sharding import FullyShardedModel, fill, share_optimizer_state, whole_state_dict
 from rs2sam2.engine.stopping import DeafWorker, StopRequest
 from rs2sam2.engine.train_loop import ResumableTrainLoop
-from rs2sam2.engine.work_dir import is_restarted, latest_checkpoint, mark_start, remove_unfinished, started_at
+from rs2sam2.engine.work_dir import (
+    is_restarted,
+    keep_tokenizers,
+    latest_checkpoint,
+    mark_start,
+    remove_unfinished,
+    started_at,
+)
 from rs2sam2.errors import CheckpointError, ConfigError
 from rs2sam2.locks import hold_folder
 from rs2sam2.models.protocol import ReferringSegmentor
@@ -423,6 +430,8 @@ class StrictRunner(Runner):
             if left := remove_unfinished(Path(self.work_dir)):
                 self.logger.warning(f'removed what a killed run left unfinished: {", ".join(left)}')
             choice = [self._checkpoint_to_resume()]
+            tested = self.cfg.get('test_dataloader') or self.cfg.get('val_dataloader') or {}
+            keep_tokenizers(Path(self.work_dir), tested.get('dataset', {}).get('pipeline') or ())
         broadcast_object_list(choice)
         self._resume_from = choice[0]
         if self._resume and self._resume_from is None:

@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from rs2sam2.errors import CheckpointError
@@ -83,6 +85,27 @@ def name_latest(work_dir: Path, checkpoint: str) -> None:
     temporary = temporary_name(pointer)
     temporary.write_text(checkpoint)
     replace_durably(temporary, pointer)
+
+
+def keep_tokenizers(work_dir: Path, pipeline: Sequence[dict]) -> None:
+    """Copy the tokenizers of a pipeline into a work dir, under their own names, so that it works from any folder.
+
+    What is there already stays: a run has one tokenizer.
+    """
+    for step in pipeline:
+        tokenizer = step.get('tokenizer')
+        if not isinstance(tokenizer, dict) or 'path' not in tokenizer:
+            continue
+        source = Path(tokenizer['path'])
+        target = work_dir / source.name
+        if not source.exists() or target.exists():
+            continue
+        temporary = temporary_name(target)
+        if source.is_dir():
+            shutil.copytree(source, temporary)
+        else:
+            shutil.copy(source, temporary)
+        temporary.rename(target)
 
 
 def remove_unfinished(folder: Path) -> list[str]:

@@ -159,8 +159,8 @@ def scene_defaults(config: Config, model: ReferringSegmentor) -> SceneDefaults:
 def place_tokenizer(config: Config, folders: Sequence[Path], needs: Sequence[str] = ()) -> None:
     """Find the tokenizer of the test pipeline.
 
-    A relative path is taken from the current folder, as in training; else from `folders`, whole or by its last part, so
-    that a work dir with its tokenizer beside the checkpoint can be moved; else a folder itself may be meant, as
+    The copy that training left in the work dir comes first, by the last part of the path, so that a work dir works from any
+    folder and can be moved; then a relative path is taken from the current folder, as in training, and from `folders`; else a folder itself may be meant, as
     published ones hold weights and tokenizer.
 
     Args:
@@ -176,7 +176,8 @@ def place_tokenizer(config: Config, folders: Sequence[Path], needs: Sequence[str
         if not isinstance(tokenizer, dict) or 'path' not in tokenizer:
             continue
         path = Path(tokenizer['path'])
-        places = dict.fromkeys((path, *(folder / one for folder in folders for one in (path, path.name))))
+        own = [folder / path.name for folder in folders]
+        places = dict.fromkeys((*own, path, *(folder / path for folder in folders)))
         found = next((place for place in places if place.exists()), None)
         if found is None:
             files = TOKENIZER_FILES.get(tokenizer.get('type'), ())
