@@ -159,8 +159,9 @@ def scene_defaults(config: Config, model: ReferringSegmentor) -> SceneDefaults:
 def place_tokenizer(config: Config, folders: Sequence[Path], needs: Sequence[str] = ()) -> None:
     """Find the tokenizer of the test pipeline.
 
-    The copy that training left in the work dir comes first, by the last part of the path, so that a work dir works from any
-    folder and can be moved; then a relative path is taken from the current folder, as in training, and from `folders`; else a folder itself may be meant, as
+    The copy that training left in the work dir comes first, by the last part of the path, so that a work dir works from
+    any folder and can be moved; then a relative path is taken from the current folder, as in training, and from
+    `folders`; else a folder itself may be meant, as
     published ones hold weights and tokenizer.
 
     Args:
