@@ -135,6 +135,7 @@ IMPORTS = [
     'import rs2sam2',
     'from rs2sam2 import RS2SAM2Inferencer',
     'from rs2sam2.geo.scene import segment_scene',
+    'from rs2sam2.inference import InferencerWindowPredictor',
     'from rs2sam2.structures import UnionFeatures',
 ]
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]

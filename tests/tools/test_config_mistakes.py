@@ -12,7 +12,6 @@ from rs2sam2.cli.main import main as rs2sam2
 READERS = {
     'train.py': ['CONFIG'],
     'test.py': ['CONFIG', 'checkpoint.pth'],
-    'demo.py': ['--config', 'CONFIG'],
     'misc/print_config.py': ['CONFIG'],
     'misc/browse_dataset.py': ['CONFIG'],
     'dataset_tools/check_dataset.py': ['CONFIG'],
@@ -25,7 +24,7 @@ READERS = {
     'rs2sam2 scene': ['scene.tif', '-e', 'the ship', '--model', 'CONFIG', '--mask', 'mask.tif'],
     'rs2sam2 demo': ['--model', 'CONFIG'],
 }
-NO_OPTIONS = {'demo.py', 'model_converters/convert.py', 'model_converters/merge_lora.py'}
+NO_OPTIONS = {'model_converters/convert.py', 'model_converters/merge_lora.py'}
 TAKES_OPTIONS = [name for name in READERS if not name.startswith('rs2sam2') and name not in NO_OPTIONS]
 DEMO = f"_base_ = ['{ROOT}/configs/rs2sam2_tiny_demo.py']\n"
 

@@ -67,7 +67,7 @@ BOMBS = {
 }
 
 READ = """
-import resource, sys
+import pathlib, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
 from rs2sam2.errors import CheckpointError
 from rs2sam2.weights.files import open_state_dict
@@ -76,7 +76,8 @@ for path in sys.argv[1:]:
         open_state_dict(path)
     except CheckpointError as error:
         print('one line:', error)
-print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not ru_maxrss: it keeps the parent's peak over fork and exec.
+print('peak', pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])
 """
 
 

@@ -32,7 +32,10 @@ def guard(path: Path) -> None:
     Raises:
         CheckpointError: it would, or the file is no pickle.
     """
-    size = path.stat().st_size
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise CheckpointError(f'{path} is damaged or no checkpoint ({error.strerror}): fetch it anew') from None
     with path.open('rb') as file:
         try:
             if file.read(2) != b'PK':
