@@ -1,5 +1,6 @@
 """Signals to stop: a checkpoint is written where training can go on from, and it goes on as if nothing had been."""
 
+import os
 import re
 import signal
 import subprocess
@@ -74,8 +75,9 @@ def test_a_job_that_slurm_queues_again_goes_on_by_itself(site, forks, reference)
 
 def test_interrupted_before_there_is_anything_to_save(site):
     """As a user does it: Ctrl+C while the data are read, or at any moment after it."""
-    command = [sys.executable, ROOT / 'tools/train.py', 'base.py', '--work-dir', 'interrupted']
-    process = subprocess.Popen(command, cwd=site, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, ROOT / 'tools/train.py', 'config.py', '--work-dir', 'interrupted']
+    pipes = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=site, env={**os.environ, 'PYTHONPATH': str(ROOT / 'tests')}, **pipes)
     while not (site / 'interrupted').is_dir() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
