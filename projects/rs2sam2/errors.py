@@ -56,3 +56,18 @@ class TurnError(RefSegError):
 
     def __reduce__(self) -> tuple:
         return type(self), (*self.args, self.reason)
+
+
+class ReadingError(RefSegError):
+    """A sentence says where its object is in a way that is not known.
+
+    Attributes:
+        reason: why, in a few words that many sentences share.
+    """
+
+    def __init__(self, text: str, reason: str = '') -> None:
+        super().__init__(text)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple:
+        return type(self), (*self.args, self.reason)

@@ -20,6 +20,7 @@ from rs2sam2.errors import DataError
 from rs2sam2.synthetic.canvas import Canvas
 from rs2sam2.synthetic.dataset import build_demo_dataset
 from rs2sam2.synthetic.layouts import LAYOUTS
+from rs2sam2.synthetic.mosaic import draw_mosaic
 from rs2sam2.synthetic.scene import CATEGORIES, draw_scene
 from rs2sam2.text.colours import measure_colour
 
@@ -229,3 +230,16 @@ def test_command_line(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == (
         f'error: {out} exists and is not an empty folder: remove it or name another one\n'
     )
+
+
+def test_a_mosaic_has_its_objects_whole_where_its_labels_say():
+    mosaic = draw_mosaic(np.random.default_rng(4), 600)
+    again = draw_mosaic(np.random.default_rng(4), 600)
+    assert mosaic.image.shape == (600, 600, 3)
+    assert np.array_equal(mosaic.image, again.image)
+    assert len(mosaic.objects) > 6
+    for one in mosaic.objects:
+        x0, y0, x1, y1 = map(int, one.bbox)
+        mask = mosaic.labels == one.object_id + 1
+        assert mask.sum() == mask[y0:y1, x0:x1].sum() == one.area
+    assert len(draw_mosaic(np.random.default_rng(4), 600, most=5).objects) <= 5

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 from rs2sam2.errors import ConfigError, TurnError
 from rs2sam2.symmetry import SYMMETRIES, Symmetry, find_symmetry
@@ -80,6 +81,31 @@ def turn(sentence: str, element: str, top: str = 'at the top') -> str:
     if _turn(turned, symmetry.inverse, top) != sentence:
         raise _refusal(sentence, symmetry, 'no exact counterpart', f'{turned!r} would be turned back to another')
     return turned
+
+
+class DirectionPhrase(NamedTuple):
+    """A phrase of direction in a sentence.
+
+    Attributes:
+        start: its first character.
+        end: after its last one.
+        use: what stands around it, see `Family`.
+        vector: where it points, x to the right, y down.
+    """
+
+    start: int
+    end: int
+    use: Use
+    vector: tuple[int, int]
+
+
+def direction_phrases(sentence: str) -> list[DirectionPhrase]:
+    """The phrases of the table that a sentence holds, from left to right; words of direction in no phrase are none."""
+    words = _words(sentence)
+    return [
+        DirectionPhrase(words[one.first].start, words[one.last - 1].end, one.family.use, one.vector)
+        for one in _find(words, _table(TOPS[0]))
+    ]
 
 
 def turns(sentence: str, top: str = 'at the top') -> dict[str, str]:

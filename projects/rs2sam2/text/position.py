@@ -6,15 +6,15 @@ Three steps: what names the picture ("in the image") becomes a mark, words that 
 
 import re
 
-_FRAME = '@'  # what the picture is called, in its place
+FRAME = '@'  # what the picture is called, in its place
 _FRAMES = r'(?:image|picture|photo|photograph|scene|frame|view|map|tile|screen|orthophoto|mosaic)s?'
-_IN_FRAME = re.compile(
+IN_FRAME = re.compile(
     rf"\b(?:in|inside|on|of|from|within|across|throughout|over)\s+(?:(?:the|this|that|each|every|an?|our)\s+)?"
     rf'(?:(?:whole|entire|full|given|aerial|satellite|input|current)\s+)?{_FRAMES}\b'
     rf'|\b{_FRAMES}(?=\s+(?:edge|border|margin))',
     re.IGNORECASE,
 )  # fmt: skip
-_NAME = re.compile(
+NAME = re.compile(
     r'(?<![.!?]\s)(?:^|\b)(?:North|South|East|West|Upper|Lower|Central|Middle)(?:ern)?(?:[ -][A-Z][a-z]+)+'
 )
 _WIND = r'(?:north|south|east|west)'
@@ -37,7 +37,7 @@ _SIDE_NOUN = (
     r'(?:hand )?(?:sides?|half|part|edge|border|boundary|corner|margin|end|third|quarter|portion|section|region|area|'
     r'zone|bank|shore|ones?|most|row|column)'
 )
-_NO_PLACE = re.compile(
+NO_PLACE = re.compile(
     '|'.join(
         (
             r'north[- ]south|south[- ]north|east[- ]west|west[- ]east',
@@ -85,7 +85,7 @@ _PLACE = re.compile(
             r'\b(?:the|an?) (?:\w+ )?(?:upper|lower|central)\b|\bcentrally\b',
             r'\b(?:left|right) of\b',
             r'\b(?:left|right|top|bottom|upper|lower|outer|inner|fore|rear|hind)[- ]?most\b',
-            rf'\b(?:edge|border|margin|boundary|corner|side|periphery)s?\s*{_FRAME}|{_FRAME}\s*(?:edge|border|margin)',
+            rf'\b(?:edge|border|margin|boundary|corner|side|periphery)s?\s*{FRAME}|{FRAME}\s*(?:edge|border|margin)',
             r'\bin (?:the|a|each|every|one) (?:[\w-]+ )?corners?\b|\bcorner of\b',
             r'\bin the (?:back|fore)ground\b',
             # Points of the compass.
@@ -118,8 +118,8 @@ def uses_position(text: str) -> bool:
     A place that makes a kind of object is none ("solar panels on the roof", "cars parked on the street"), nor is a
     comparison of sizes, nor "in the picture". English only.
     """
-    said = _NAME.sub(' ', _IN_FRAME.sub(f' {_FRAME} ', ' '.join(text.split())))
+    said = NAME.sub(' ', IN_FRAME.sub(f' {FRAME} ', ' '.join(text.split())))
     if _SHORT_WIND.search(said):
         return True
-    said = ' '.join(_NO_PLACE.sub(' _ ', said).split())
-    return bool(_PLACE.search(said.removesuffix(f' {_FRAME}')) or _PLACE.search(said) or _IS_IN.search(said))
+    said = ' '.join(NO_PLACE.sub(' _ ', said).split())
+    return bool(_PLACE.search(said.removesuffix(f' {FRAME}')) or _PLACE.search(said) or _IS_IN.search(said))

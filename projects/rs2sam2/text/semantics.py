@@ -36,11 +36,8 @@ CELLS = (
 DIRECTIONS = ('on the right of', 'on the lower right of', 'below', 'on the lower left of', 'on the left of')
 DIRECTIONS += ('on the upper left of', 'above', 'on the upper right of')
 ENDS = {'left': (0, -1), 'right': (0, 1), 'upper': (1, -1), 'lower': (1, 1)}
+SIZES = {'large': 1, 'small': -1}
 MOST = {'left': 'leftmost', 'right': 'rightmost', 'upper': 'topmost', 'lower': 'bottommost'}
-_GRID_MARGIN = 0.04  # of the image's side
-_END_MARGIN = 0.08  # of the image's side
-_SIZE_SLACK = 0.9  # beside the mean of the class
-_FAR_ENOUGH = 0.12  # of the image's shorter side
 
 Truth = bool | None
 """True, False, or None: may be either."""
@@ -81,12 +78,22 @@ class Wording:
         most_of_two: whether one of two may be 'the largest'.
         whole_leads: whether 'the leftmost' must lead with both its edges, not with its centre alone: a bridge across
             the image is left of nothing.
+        size_slack: beside the mean of the class, up to which ratio an object is certainly not 'large'.
+        grid_margin: of the image's side: this near a line of the 3x3 grid nothing is certain.
+        end_margin: of the image's side: by how much 'the leftmost' must lead.
+        far_enough: of the image's shorter side: nearer objects have no certain direction from each other.
+        sure_angle: degrees off a direction up to which it is certain.
     """
 
     size_margin: float = 1.3
     swapped: float = 0.3
     most_of_two: bool = True
     whole_leads: bool = False
+    size_slack: float = 0.9
+    grid_margin: float = 0.04
+    end_margin: float = 0.08
+    far_enough: float = 0.12
+    sure_angle: float = 16.0
 
 
 RRSISD_WORDING = Wording()
@@ -151,7 +158,11 @@ class ImageSemantics:
 
     def colour(self, target: ReferredObject) -> Iterator[Part]:
         """'red'."""
-        word = target.colour
+        if target.colour is not None:
+            yield self.coloured(target.colour)
+
+    def coloured(self, word: str) -> Part:
+        """A colour word; objects of unknown colour may have it, and those that people would call by either."""
 
         def holds(candidate: ReferredObject) -> Truth:
             if candidate.colour == word:
@@ -159,24 +170,25 @@ class ImageSemantics:
             doubtful = candidate.colour is None or frozenset((candidate.colour, word)) in _EXCHANGEABLE
             return None if doubtful else False
 
-        if word is not None:
-            yield Part('colour', word, holds, 'colour')
+        return Part('colour', word, holds, 'colour')
 
     def size(self, target: ReferredObject) -> Iterator[Part]:
-        """'large' or 'small': beside the geometric mean of its class in this image."""
-        areas = [o.area for o in self.objects if o.category == target.category and o.area is not None]
-        if target.area is None:
-            return
-        mean = math.exp(sum(math.log(max(area, 1.0)) for area in areas) / len(areas))
-        for word, sign in (('large', 1), ('small', -1)):
+        """'large' or 'small'."""
+        if target.area is not None:
+            yield from (self.sized(word, target.category) for word in SIZES)
 
-            def holds(candidate: ReferredObject, sign: int = sign) -> Truth:
-                if candidate.area is None:
-                    return None
-                ratio = (max(candidate.area, 1.0) / mean) ** sign
-                return True if ratio >= self.wording.size_margin else False if ratio <= _SIZE_SLACK else None
+    def sized(self, word: str, category: str) -> Part:
+        """'large' or 'small': beside the geometric mean of the class in this image."""
+        areas = [o.area for o in self.objects if o.category == category and o.area is not None]
+        mean = math.exp(sum(math.log(max(area, 1.0)) for area in areas) / max(1, len(areas)))
 
-            yield Part('size', word, holds, 'size')
+        def holds(candidate: ReferredObject) -> Truth:
+            if candidate.area is None:
+                return None
+            ratio = (max(candidate.area, 1.0) / mean) ** SIZES[word]
+            return True if ratio >= self.wording.size_margin else False if ratio <= self.wording.size_slack else None
+
+        return Part('size', word, holds, 'size')
 
     def shape(self, target: ReferredObject) -> Iterator[Part]:
         """'oval': a word that fits every object of the class, so it never tells two apart."""
@@ -184,68 +196,92 @@ class ImageSemantics:
             yield Part('shape', SHAPES[target.category], lambda candidate: True, 'shape')
 
     def cell(self, target: ReferredObject) -> Iterator[Part]:
-        """'on the upper left': the nine fields of the 3x3 grid; 'on the left' may also be said of a left corner."""
-        for row, column in np.ndindex(3, 3):
+        """'on the upper left': the nine fields of the 3x3 grid."""
+        yield from (self.in_cell(row, column) for row, column in np.ndindex(3, 3))
 
-            def holds(candidate: ReferredObject, row: int = row, column: int = column) -> Truth:
-                x, y = candidate.centre
-                in_column, in_row = _in_third(x / self.width, column), _in_third(y / self.height, row)
-                needed = [t for t, third in ((in_column, column), (in_row, row)) if third != 1 or row == column]
-                if False in needed:
-                    return False
-                return True if in_column and in_row else None
+    def in_cell(self, row: int, column: int) -> Part:
+        """One field of the grid; 'on the left' may also be said of a left corner."""
+        margin = self.wording.grid_margin
 
-            yield Part('position', CELLS[row][column], holds, 'position')
+        def holds(candidate: ReferredObject) -> Truth:
+            x, y = candidate.centre
+            in_column, in_row = _in_third(x / self.width, column, margin), _in_third(y / self.height, row, margin)
+            needed = [t for t, third in ((in_column, column), (in_row, row)) if third != 1 or row == column]
+            if False in needed:
+                return False
+            return True if in_column and in_row else None
+
+        return Part('position', CELLS[row][column], holds, 'position')
 
     def end(self, group: Phrase, number: int) -> Iterator[Part]:
         """'the leftmost' of a group, 'the left one of the two'."""
         members = [member for member in self.objects if group.holds(member) is not False]
-        for word, (axis, sign) in ENDS.items():
-            margin = _END_MARGIN * (self.width, self.height)[axis]
-
-            def holds(candidate: ReferredObject, axis: int = axis, sign: int = sign, margin: float = margin) -> Truth:
-                others = [m for m in members if m is not candidate]
-                lead = min(sign * (candidate.centre[axis] - m.centre[axis]) for m in others)
-                edges = [sign * (candidate.bbox[e] - m.bbox[e]) for m in others for e in (axis, axis + 2)]
-                if self.wording.whole_leads and lead >= margin and min(edges) < 0:
-                    return None
-                return True if lead >= margin else False if lead <= -margin else None
-
+        for word in ENDS:
+            holds = self.leading(word, members)
             yield Part('choice', f'the {MOST[word]} *', holds, 'position')
             if number == 2:
                 yield Part('choice', f'the {word} one of the two *s', holds, 'position')
+
+    def leading(self, word: str, members: Sequence[ReferredObject]) -> Callable[[ReferredObject], Truth]:
+        """Whether one of several members is the one at an end (`ENDS`)."""
+        axis, sign = ENDS[word]
+        margin = self.wording.end_margin * (self.width, self.height)[axis]
+
+        def holds(candidate: ReferredObject) -> Truth:
+            others = [m for m in members if m is not candidate]
+            lead = min(sign * (candidate.centre[axis] - m.centre[axis]) for m in others)
+            edges = [sign * (candidate.bbox[e] - m.bbox[e]) for m in others for e in (axis, axis + 2)]
+            if self.wording.whole_leads and lead >= margin and min(edges) < 0:
+                return None
+            return True if lead >= margin else False if lead <= -margin else None
+
+        return holds
 
     def rank(self, group: Phrase, number: int) -> Iterator[Part]:
         """'the largest' of a group, 'the smaller one of the two'."""
         members = [member for member in self.objects if group.holds(member) is not False]
         if any(member.area is None for member in members):
             return
-        margin = self.wording.size_margin
-        for word, sign in (('larg', 1), ('small', -1)):
-
-            def holds(candidate: ReferredObject, sign: int = sign) -> Truth:
-                ratios = [(candidate.area / max(m.area, 1.0)) ** sign for m in members if m is not candidate]
-                return True if min(ratios) >= margin else False if min(ratios) <= 1 / margin else None
-
+        for word in SIZES:
+            holds = self.outranking(word, members)
+            stem = word.removesuffix('e')
             if number > 2 or self.wording.most_of_two:
-                yield Part('choice', f'the {word}est *', holds, 'size')
+                yield Part('choice', f'the {stem}est *', holds, 'size')
             if number == 2:
-                yield Part('choice', f'the {word}er one of the two *s', holds, 'size')
+                yield Part('choice', f'the {stem}er one of the two *s', holds, 'size')
+
+    def outranking(self, word: str, members: Sequence[ReferredObject]) -> Callable[[ReferredObject], Truth]:
+        """Whether one of several members, all of known area, is the largest or the smallest (`SIZES`)."""
+        margin = self.wording.size_margin
+
+        def holds(candidate: ReferredObject) -> Truth:
+            ratios = [(candidate.area / max(m.area, 1.0)) ** SIZES[word] for m in members if m is not candidate]
+            return True if min(ratios) >= margin else False if min(ratios) <= 1 / margin else None
+
+        return holds
 
     def relation(self, target: ReferredObject, landmark: ReferredObject, words: str) -> Iterator[Part]:
-        """'above the harbor': the direction between the centres; 'above' may be said up to 75 degrees off."""
+        """'above the harbor'."""
         for index, direction in enumerate(DIRECTIONS):
+            yield Part('relation', f'{direction} {words}', self.beside(index, landmark), 'relation')
 
-            def holds(candidate: ReferredObject, index: int = index) -> Truth:
-                dx, dy = (c - m for c, m in zip(candidate.centre, landmark.centre, strict=True))
-                if candidate is landmark:
-                    return False
-                if math.hypot(dx, dy) < _FAR_ENOUGH * min(self.width, self.height):
-                    return None
-                off = abs((math.degrees(math.atan2(dy, dx)) - 45 * index + 180) % 360 - 180)
-                return True if off <= 16 else False if off > (45 if index % 2 else 75) else None
+    def beside(self, index: int, landmark: ReferredObject) -> Callable[[ReferredObject], Truth]:
+        """Whether an object lies in a direction (of `DIRECTIONS`) from another: the direction between the centres.
 
-            yield Part('relation', f'{direction} {words}', holds, 'relation')
+        'Above' may be said up to 75 degrees off.
+        """
+        nearest = self.wording.far_enough * min(self.width, self.height)
+
+        def holds(candidate: ReferredObject) -> Truth:
+            dx, dy = (c - m for c, m in zip(candidate.centre, landmark.centre, strict=True))
+            if candidate is landmark:
+                return False
+            if math.hypot(dx, dy) < nearest:
+                return None
+            off = abs((math.degrees(math.atan2(dy, dx)) - 45 * index + 180) % 360 - 180)
+            return True if off <= self.wording.sure_angle else False if off > (45 if index % 2 else 75) else None
+
+        return holds
 
     def phrases(self, target: ReferredObject) -> list[Phrase]:
         """All phrases without relations that mean `target` alone, shortest first."""
@@ -277,9 +313,9 @@ class ImageSemantics:
         return found
 
 
-def _in_third(value: float, third: int) -> Truth:
-    """Whether a coordinate in 0..1 lies in the third 0, 1 or 2; None near its border."""
+def _in_third(value: float, third: int, margin: float) -> Truth:
+    """Whether a coordinate in 0..1 lies in the third 0, 1 or 2; None within `margin` of its border."""
     borders = [border for border, inner in ((third / 3, third > 0), ((third + 1) / 3, third < 2)) if inner]
-    if any(abs(value - border) < _GRID_MARGIN for border in borders):
+    if any(abs(value - border) < margin for border in borders):
         return None
     return min(int(value * 3), 2) == third
