@@ -76,6 +76,7 @@ TO_RUN = [
     'rs2sam2_tiny_demo_short',
     'rs2sam2_tiny_demo_plus',
     'rs2sam2_tiny_nwpu_vhr10',
+    'rs2sam2_tiny_nwpu_vhr10_from_demo',
     'rs2sam2_tiny_nwpu_vhr10_plus',
     *(f'ablations/{folder}/{row}' for folder in ('demo', 'refsegrs') for row in ABLATIONS),
     'ablations/demo/full',

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     'models/rmsin': FLOOR | {'models/common', 'models/lavt', 'models/protocol'},
     'weights': FLOOR | {'models/rs2sam2', 'models/lavt', 'models/rmsin'},
     'datasets': FLOOR | {'text'},
-    'evaluation': FLOOR | {'text'},
+    'evaluation': FLOOR | {'text', 'datasets'},
     'visualization': FLOOR | {'datasets'},
     'synthetic': FLOOR | {'text', 'datasets'},
     'engine': FLOOR | {'models/protocol', 'models/rs2sam2', 'weights'},

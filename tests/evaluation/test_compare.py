@@ -10,9 +10,19 @@ import pytest
 from PIL import Image
 
 from helpers.paths import ROOT
+from rs2sam2.datasets.masks import encode_mask
 from rs2sam2.errors import DataError
 from rs2sam2.evaluation.compare import comparison_by_group, comparison_table, largest_changes, pair_results
-from rs2sam2.evaluation.results import SampleResult, bootstrap_interval, paired_interval, summarise, write_results
+from rs2sam2.evaluation.results import (
+    SampleResult,
+    bootstrap_interval,
+    paired_interval,
+    read_results,
+    summarise,
+    write_results,
+)
+from rs2sam2.visualization.figure import GAP, MARGIN
+from rs2sam2.visualization.overlay import MISSED
 
 
 def run_of(seed, count=60, shift=0, images=20):
@@ -123,35 +133,95 @@ def tool(monkeypatch, *args):
     runpy.run_path(str(ROOT / 'tools/analysis_tools/compare.py'), run_name='__main__')
 
 
-def test_tool(tmp_path, monkeypatch, capsys):
-    for index in range(20):
-        Image.new('RGB', (30, 20), (index, 90, 90)).save(tmp_path / f'{index}.jpg')
-    runs = run_of(7), run_of(8)
-    for name, rows in zip(('old', 'new'), runs, strict=True):
-        rows = [replace(row, img_path=f'{tmp_path}/{row.img_path.split("/")[-1]}') for row in rows]
-        write_results(rows, tmp_path / name / 'results.jsonl')
-        (tmp_path / name / 'pictures').mkdir()
-        for row in rows:
-            Image.new('RGB', (60, 20), (9, 9, 200)).save(tmp_path / name / 'pictures' / f'{row.sample_id}.jpg')
-    files = [tmp_path / name / 'results.jsonl' for name in ('old', 'new')]
-    tool(monkeypatch, *files, '--samples', 50, '--out', tmp_path / 'images')
+def with_masks(rows, folder, seed):
+    """The rows with images of 30 x 20 in a folder, masks that have their IoU, and a ground truth."""
+    rng = np.random.default_rng(seed)
+    target = np.zeros((20, 30), bool)
+    target[5:15, 5:25] = True
+    made = []
+    for row in rows:
+        image = folder / row.img_path.split('/')[-1]
+        if not image.exists():
+            Image.fromarray(rng.integers(0, 255, (20, 30, 3), np.uint8)).save(image)
+        mask = target & (np.arange(30) < rng.integers(5, 26))
+        inter, union = int((mask & target).sum()), int((mask | target).sum())
+        made.append(
+            replace(
+                row,
+                img_path=str(image),
+                intersection=inter,
+                union=union,
+                iou=inter / union,
+                mask=encode_mask(mask),
+                target=encode_mask(target),
+            )
+        )
+    return made
+
+
+def refused(monkeypatch, capsys, message, *args):
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        tool(monkeypatch, *args, '--samples', 9)
+    assert stopped.value.code == 2
+    assert re.fullmatch(f'error: .*{message}.*\n', capsys.readouterr().err)
+
+
+@pytest.fixture
+def three(tmp_path):
+    for seed, name in enumerate(('old', 'new', 'other')):
+        write_results(with_masks(run_of(seed), tmp_path, seed), tmp_path / name / 'results.jsonl')
+    return [tmp_path / name / 'results.jsonl' for name in ('old', 'new', 'other')]
+
+
+def test_tool_on_two_runs(tmp_path, three, monkeypatch, capsys):
+    tool(monkeypatch, *three[:2], '--samples', 50, '--out', tmp_path / 'images')
     printed = capsys.readouterr().out
     assert re.search(r'\| +\| +old \| +new \| +difference', printed)
     assert 'largest wins of new' in printed
-    plain = Image.open(tmp_path / 'images/wins.png').size
-    folders = [tmp_path / name / 'pictures' for name in ('old', 'new')]
-    tool(monkeypatch, *files, '--samples', 50, '--out', tmp_path / 'both', '--pictures', *folders, '--names', 'A', 'B')
-    assert Image.open(tmp_path / 'both/losses.png').size != plain
-    for args, message in (
-        ((files[0], tmp_path / 'none.jsonl'), 'results cannot be read'),
-        ((*files, '--pictures', *folders), '--pictures needs --out'),
-        (
-            (*files, '--out', tmp_path / 'x', '--pictures', tmp_path, tmp_path),
-            r'\.jpg is missing; test with --show-dir',
-        ),
+    assert {path.name for path in (tmp_path / 'images').iterdir()} == {'wins.png', 'losses.png'}
+
+
+def test_tool_on_three_runs(tmp_path, three, monkeypatch, capsys):
+    tool(monkeypatch, *three, '--samples', 50, '--out', tmp_path / 'three', '--number', 2, '--names', 'A', 'B', 'C')
+    printed = capsys.readouterr().out
+    assert re.search(r'\| +\| +mIoU \| +95 % \| +to A \|', printed)
+    assert re.search(r'\| category +\| +n \| +A \| +B \| +C \|', printed)
+    shown = printed.split('disagreements')[1].splitlines()[1:3]
+    runs = [read_results(path) for path in three]
+    apart = sorted(max(ious) - min(ious) for ious in zip(*([r.iou for r in rows] for rows in runs), strict=True))
+    for line, expected in zip(shown, apart[:-3:-1], strict=True):
+        ious = [float(value) for value in re.findall(r'[ABC] (\d\.\d\d)', line)]
+        assert max(ious) - min(ious) == pytest.approx(expected, abs=0.011)
+    few = Image.open(tmp_path / 'three/disagreements.png')
+    tool(monkeypatch, *three, '--samples', 9, '--out', tmp_path / 'one', '--category', 'dam', '--id', 's1')
+    printed = capsys.readouterr().out
+    assert '30 samples' in printed
+    assert re.search(r'old 0\.\d\d  new 0\.\d\d  other 0\.\d\d  s1  ship 1', printed)
+    one = Image.open(tmp_path / 'one/samples.png')
+    assert one.width == few.width
+    assert 2 * one.height + 8 == few.height
+
+
+def test_a_picture_shows_the_errors_of_each_model(tmp_path, three, monkeypatch):
+    tool(monkeypatch, *three, '--samples', 9, '--out', tmp_path / 'one', '--id', 's1')
+    pixels = np.asarray(Image.open(tmp_path / 'one/samples.png')).astype(int)
+    # From the left: image, ground truth, three models; each panel is PANEL wide, GAP apart.
+    columns = [pixels[:, MARGIN + k * (230 + GAP) : MARGIN + k * (230 + GAP) + 230] for k in range(5)]
+    missed = [(np.abs(column - MISSED).sum(-1) == 0).any() for column in columns]
+    ious = [read_results(path)[1].iou for path in three]
+    assert missed == [False, False, *(iou < 1 for iou in ious)]
+
+
+def test_what_cannot_be_compared_is_one_line(tmp_path, three, monkeypatch, capsys):
+    plain = [replace(row, mask=None) for row in read_results(three[0])]
+    write_results(plain, tmp_path / 'plain' / 'results.jsonl')
+    for message, *args in (
+        ('results cannot be read', three[0], tmp_path / 'none.jsonl'),
+        ('two or more files', three[0]),
+        ('--names gives 1 different names for 2', *three[:2], '--names', 'A', 'A'),
+        ("no sample has the category 'car'; there are dam, ship", *three, '--category', 'car'),
+        ("no sample is called 'x'", *three, '--id', 'x'),
+        ('was written without masks', three[1], tmp_path / 'plain/results.jsonl', '--out', tmp_path / 'x'),
     ):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            tool(monkeypatch, *args, '--samples', 9)
-        assert stopped.value.code == 2
-        assert re.fullmatch(f'error: .*{message}.*\n', capsys.readouterr().err)
+        refused(monkeypatch, capsys, message, *args)

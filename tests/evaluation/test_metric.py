@@ -12,6 +12,7 @@ from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
 from PIL import Image
 
+from rs2sam2.datasets.masks import decode_segmentation
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.evaluation.nearest import pil_nearest_index, resize_nearest
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
@@ -129,6 +130,10 @@ def test_exact_counts_and_rows(tmp_path):
     file = tmp_path / 'new' / 'results.jsonl'
     metrics, _ = run(samples, protocol='native', results_file=str(file))
     rows = [json.loads(line) for line in file.read_text().splitlines()]
+    masks = [[decode_segmentation(row.pop(name), None, name) for name in ('mask', 'target')] for row in rows]
+    for (mask, target), one in zip(masks, samples, strict=True):
+        np.testing.assert_array_equal(mask, np.asarray(one.seg_logits.data[0]) > 0)
+        np.testing.assert_array_equal(target, np.asarray(one.gt_sem_seg.data[0]))
     assert [(row['intersection'], row['union']) for row in rows] == [(5, 15), (0, 0), (0, 10), (10, 10)]
     assert rows[0] == {
         'sample_id': 's0', 'img_path': 'images/0.png', 'expression': 'A red ship', 'category': 'ship',

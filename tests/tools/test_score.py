@@ -18,7 +18,7 @@ from rs2sam2.datasets.foreign_masks import find_masks
 from rs2sam2.datasets.rrsisd import RRSISDDataset
 from rs2sam2.datasets.transforms import LoadReferringMask
 from rs2sam2.errors import DataError
-from rs2sam2.evaluation.results import read_results
+from rs2sam2.evaluation.results import read_results, write_results
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric, parse_protocol
 from rs2sam2.evaluation.tables import BREAKDOWNS
 
@@ -65,7 +65,7 @@ def truth_of(sample):
 
 def own_rows(samples, logits, protocol):
     """The rows of tools/test.py: the metric on logits."""
-    metric = RRSISMetric(protocol)
+    metric = RRSISMetric(protocol, results_file='asked for, so that masks are kept')
     for sample_id, sample in samples.items():
         truth = torch.from_numpy(truth_of(sample))[None]
         data = dict(gt_sem_seg=dict(data=truth), seg_logits=dict(data=logits[sample_id]))
@@ -159,6 +159,16 @@ def score(monkeypatch, capsys):
 
 def core(row):
     return {key: value for key, value in asdict(row).items() if key not in ('pred_iou', 'presence')}
+
+
+def test_our_own_results_are_a_form_too(tree, samples, logits, tmp_path, score):
+    expected = own_rows(samples, logits, 'native')
+    write_results(expected, tmp_path / 'results.jsonl')
+    code, _, told = score(
+        tmp_path / 'results.jsonl', '--dataset', tree, '--protocol', 'native', '--out', tmp_path / 'out'
+    )
+    assert (code, told) == (0, [])
+    assert [core(row) for row in read_results(tmp_path / 'out/results.jsonl')] == [core(row) for row in expected]
 
 
 # A stack holds masks of one size, so none at the images' own sizes.

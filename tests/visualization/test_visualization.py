@@ -27,9 +27,7 @@ from rs2sam2.visualization.figure import (
     build_panels,
     contact_sheet,
     draw_figure,
-    labelled,
     mask_iou,
-    without_title,
 )
 from rs2sam2.visualization.hook import RefSegVisualizationHook, picture_name
 from rs2sam2.visualization.overlay import FALSE, HIT, MISSED, TINT, draw_heat, draw_regions, heat_bar
@@ -382,17 +380,6 @@ def test_a_single_validation_has_its_place_in_the_training():
     assert limits[0] == limits[1]
     assert limits[0][0] == 0
     assert 200 < limits[0][1] < 210
-
-
-def test_a_figure_without_its_title_is_its_panels():
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8))
-    for text in ('ship', 'a sentence of many words that needs more than a line ' * 4):
-        panels = build_panels(image, np.ones((50, 70), bool))
-        figure = draw_figure(panels, text, 'sample 1')
-        rows = labelled(without_title(figure, text), 'before: IoU 0.50')
-        shown = np.asarray(panels[0].image)
-        np.testing.assert_array_equal(np.asarray(rows)[26 : 26 + shown.shape[0], : shown.shape[1]], shown)
-        assert (np.asarray(rows)[:26] < 100).any()
 
 
 def chinese_font(path):

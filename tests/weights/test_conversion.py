@@ -254,6 +254,18 @@ def test_positions_are_resized_bicubically(convert: Callable, tmp_path: Path) ->
         convert('beit3', save(state, tmp_path / 'a.pth', 'model'), tmp_path / 'c.pth')
 
 
+def test_a_whole_model_trains_at_another_resolution_where_that_is_asked_for(tmp_path: Path) -> None:
+    state, ours = official_state('rs2sam2'), 'union_encoder.positions.vision.weight'
+    name = ADAPTERS['rs2sam2'].table.to_official(ours)
+    state[name] = torch.randn(3 + 64, TINY_BEIT3['dim'])
+    path = str(save(state, tmp_path / 'model.safetensors'))
+    with pytest.raises(CheckpointError, match=r'embed_positions\.A\.weight is 67x32, expected 19x32'):
+        OfficialWeights('rs2sam2', path)(tiny_model())
+    model = tiny_model()
+    OfficialWeights('rs2sam2', path, resize_positions=True)(model)
+    assert torch.equal(model.state_dict()[ours], resize_positions(state[name], 19))
+
+
 @pytest.mark.parametrize(('arch', 'width', 'depth'), [('base', 768, 12), ('large', 1024, 24)])
 @pytest.mark.parametrize('image_size', [224, 384, 480])
 def test_beit3_size_is_read_from_the_file(arch: str, width: int, depth: int, image_size: int) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 
 from rs2sam2.datasets.coco import CocoImage, read_coco, said_name
 from rs2sam2.datasets.images import read_image
-from rs2sam2.datasets.masks import decode_segmentation
-from rs2sam2.datasets.rrsisd_layout import IMAGE_FOLDER, RRSISDTables, encode_mask, new_folder
+from rs2sam2.datasets.masks import decode_segmentation, encode_mask
+from rs2sam2.datasets.rrsisd_layout import IMAGE_FOLDER, RRSISDTables, new_folder
 from rs2sam2.datasets.splits import DEFAULT_SHARES, check_shares, empty_splits, split_images
 from rs2sam2.datasets.stable_hash import stable_hash
 from rs2sam2.errors import DataError

@@ -6,6 +6,7 @@ checked here first.
 
 from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -17,6 +18,12 @@ Segmentation = dict | Sequence
 # Longer groups than this (35 bits) hold no run of an image that pycocotools can count with its 32 bits.
 _LONGEST_GROUP = 7
 _LONGEST_OUTLINE = 10**7
+
+
+def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+    """COCO's compressed run lengths of a (h, w) mask, ready for JSON."""
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return {'size': [int(side) for side in rle['size']], 'counts': rle['counts'].decode('ascii')}
 
 
 def decode_segmentation(segmentation: Segmentation, size: tuple[int, int] | None, name: str) -> np.ndarray:

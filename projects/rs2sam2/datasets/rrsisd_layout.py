@@ -9,9 +9,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from pycocotools import mask as coco_mask
-
 from rs2sam2.errors import DataError
 from rs2sam2.locks import scratch_folder
 
@@ -49,12 +46,6 @@ def new_folder(out: str | os.PathLike) -> Iterator[Path]:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
             raise DataError(f'the disk of {out} is full; free some or name another folder') from error
-
-
-def encode_mask(mask: np.ndarray) -> dict[str, Any]:
-    """COCO's compressed run lengths of a (h, w) mask, ready for JSON."""
-    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    return {'size': [int(side) for side in rle['size']], 'counts': rle['counts'].decode('ascii')}
 
 
 class RRSISDTables:

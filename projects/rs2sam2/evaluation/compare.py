@@ -1,6 +1,6 @@
-"""Two runs on the same samples, side by side."""
+"""Runs on the same samples, side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rs2sam2.errors import DataError
 from rs2sam2.evaluation.results import METRICS, SampleResult, paired_interval, summarise
@@ -44,6 +44,12 @@ def pair_results(
                 'test both on the same sentences'
             )
     return list(first), [rows[row.sample_id] for row in first]
+
+
+def align_runs(runs: Mapping[str, Sequence[SampleResult]]) -> dict[str, list[SampleResult]]:
+    """The results of any number of runs in the order of the first; see `pair_results`."""
+    (reference, first), *others = runs.items()
+    return {reference: list(first)} | {name: pair_results(first, rows, (reference, name))[1] for name, rows in others}
 
 
 def comparison_table(
@@ -96,6 +102,32 @@ def comparison_by_group(
         lines.append([key, str(len(members)), *numbers, f'{values[1] - values[0]:+.2f}', f'{low:+.2f} to {high:+.2f}'])
     title = by.replace('_', ' ')
     return plain_table(f'mIoU by {title}', title, ('n', *names, 'difference', '95 % interval (paired)'), lines)
+
+
+def means_by_group(runs: Mapping[str, Sequence[SampleResult]], by: str) -> str:
+    """Samples of every group and the mIoU of every run on them.
+
+    Args:
+        runs: results by the run's name, all in one order (`align_runs`).
+        by: one of `BREAKDOWNS`.
+    """
+    tables = [grouped(rows, by) for rows in runs.values()]
+    lines = [
+        [key, str(len(members)), *(f'{summarise(table[key])["mIoU"]:.2f}' for table in tables)]
+        for key, members in tables[0].items()
+    ]
+    title = by.replace('_', ' ')
+    return plain_table(f'mIoU by {title}', title, ('n', *runs), lines)
+
+
+def largest_disagreements(runs: Mapping[str, Sequence[SampleResult]], number: int) -> list[tuple[SampleResult, ...]]:
+    """The samples whose best and worst IoU lie furthest apart, at most `number`; all runs in one order."""
+
+    def apart(rows: tuple[SampleResult, ...]) -> tuple[float, str]:
+        ious = [row.iou for row in rows]
+        return min(ious) - max(ious), rows[0].sample_id
+
+    return [rows for rows in sorted(zip(*runs.values(), strict=True), key=apart)[:number] if apart(rows)[0] < 0]
 
 
 def largest_changes(

@@ -4,7 +4,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import get_type_hints
 
@@ -42,6 +42,9 @@ class SampleResult:
         empty_prediction: whether the prediction is empty, at the size of the protocol.
         precision: what the model computed in, 'fp32', 'bf16' or 'fp16'; None where the file does not say.
         averaged_over: symmetries of the copies that test-time augmentation averaged, blanks between; None without it.
+        mask: the prediction whose pixels were counted, at the protocol's size, as COCO's compressed RLE; None where no
+            file of results was asked for, and in older ones.
+        target: the ground truth, likewise.
     """
 
     sample_id: str
@@ -59,9 +62,13 @@ class SampleResult:
     empty_prediction: bool | None = None
     precision: str | None = None
     averaged_over: str | None = None
+    mask: dict | None = field(default=None, hash=False)
+    target: dict | None = field(default=None, hash=False)
 
 
 _TYPES = get_type_hints(SampleResult)
+# Older files lack them.
+_OPTIONAL = ('precision', 'averaged_over', 'mask', 'target')
 
 
 def _parse(line: str) -> SampleResult:
@@ -73,7 +80,7 @@ def _parse(line: str) -> SampleResult:
     if not isinstance(row, dict):
         raise ValueError('not a JSON object')
     for name, kind in _TYPES.items():
-        if name in ('precision', 'averaged_over'):
+        if name in _OPTIONAL:
             row.setdefault(name, None)
         if name not in row:
             raise ValueError(f'`{name}` is missing')

@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 from torch.nn import functional as F
 
+from rs2sam2.datasets.masks import encode_mask
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.evaluation.nearest import resize_nearest
 from rs2sam2.evaluation.results import METRICS, SampleResult, check_unique, iou, summarise, write_results
@@ -91,7 +92,7 @@ class RRSISMetric(BaseMetric):
         published: `dict(name=..., values={'oIoU': ..., ...})`, percent: a row beside ours in the table;
             `protocol` where it was counted by another one than `published_1024`.
         breakdown: further tables, of `category`, `size`, `position_words`, `sentence_length`.
-        results_file: JSON-lines file for the results of single samples, written by the main process.
+        results_file: JSON-lines file for the results of single samples and their masks, written by the main process.
         collect_device: how processes hand their results over. With `gpu`, mmengine gathers them over the process group
             (NCCL, or gloo without any GPU); its `cpu` goes through files in the working folder, which machines must
             share.
@@ -137,7 +138,7 @@ class RRSISMetric(BaseMetric):
         Raises:
             DataError: a sample without target, id, ground truth or prediction, or with values that mean nothing.
         """
-        counts = []
+        counts, masks = [], []
         for sample in data_samples:
             _check_sample(sample)
             self.check_target(sample)
@@ -146,6 +147,9 @@ class RRSISMetric(BaseMetric):
             mask, nan = self.predicted_mask(sample, size)
             truth = truth.to(mask.device)
             target = resize_nearest(truth, size) > 0
+            # Masks go to the file alone: a validation while training has none.
+            kept = (mask, target) if self.results_file else ()
+            masks.append([encode_mask(one.cpu().numpy()) for one in kept] or [None, None])
             counts.append(
                 torch.stack(
                     [
@@ -159,8 +163,8 @@ class RRSISMetric(BaseMetric):
                 )
             )
         # One transfer a batch.
-        for sample, values in zip(data_samples, torch.stack(counts).tolist(), strict=True):
-            self.results.append(self._result(sample, *values))
+        for sample, rles, values in zip(data_samples, masks, torch.stack(counts).tolist(), strict=True):
+            self.results.append(self._result(sample, *rles, *values))
 
     def check_target(self, sample: dict) -> None:
         """Refuse a sample that means nothing in its image.
@@ -179,7 +183,16 @@ class RRSISMetric(BaseMetric):
         return predicted_mask(sample, size)
 
     def _result(
-        self, sample: dict, intersection: int, union: int, area: int, other: int, nan: int, empty: int
+        self,
+        sample: dict,
+        mask: dict | None,
+        target: dict | None,
+        intersection: int,
+        union: int,
+        area: int,
+        other: int,
+        nan: int,
+        empty: int,
     ) -> SampleResult:
         if other:
             raise DataError(f'sample {sample["sample_id"]!r}: its ground truth holds values other than 0 and 1')
@@ -200,6 +213,8 @@ class RRSISMetric(BaseMetric):
             empty_prediction=bool(empty),
             precision=sample.get('precision'),
             averaged_over=' '.join(sample.get('averaged_over', ())) or None,
+            mask=mask,
+            target=target,
             **scores,
         )
 

@@ -18,7 +18,8 @@ from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 
 from rs2sam2.datasets.base import SPLITS
-from rs2sam2.datasets.rrsisd_layout import encode_mask, new_folder
+from rs2sam2.datasets.masks import encode_mask
+from rs2sam2.datasets.rrsisd_layout import new_folder
 from rs2sam2.datasets.splits import DEFAULT_SHARES, check_shares, empty_splits
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.geo.ground import to_crs

@@ -6,8 +6,8 @@ from functools import cached_property
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pycocotools import mask as coco_mask
 
+from rs2sam2.datasets.masks import encode_mask
 from rs2sam2.errors import CheckpointError
 from rs2sam2.structures import RefSegDataSample
 
@@ -117,8 +117,7 @@ class SegmentationResult:
     @property
     def rle(self) -> dict:
         """The mask as COCO's compressed RLE, with text counts."""
-        rle = coco_mask.encode(np.asfortranarray(self.mask, np.uint8))
-        return {'size': [int(side) for side in rle['size']], 'counts': rle['counts'].decode('ascii')}
+        return encode_mask(self.mask)
 
     def to_dict(self) -> dict:
         """Plain values, as the command line writes them: COCO's `segmentation`, `bbox` (x, y, w, h) and `area`."""

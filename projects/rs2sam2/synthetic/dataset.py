@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rs2sam2.datasets.masks import encode_mask
 from rs2sam2.datasets.rrsisd import RRSISDDataset
-from rs2sam2.datasets.rrsisd_layout import IMAGE_FOLDER, RRSISDTables, encode_mask, new_folder
+from rs2sam2.datasets.rrsisd_layout import IMAGE_FOLDER, RRSISDTables, new_folder
 from rs2sam2.errors import DataError
 from rs2sam2.synthetic.scene import CATEGORIES, Scene, draw_scene
 from rs2sam2.synthetic.tokenizer import train_tokenizer

@@ -47,6 +47,24 @@ def mask_iou(prediction: np.ndarray, truth: np.ndarray) -> float:
     return int((prediction & truth).sum()) / union if union else 0.0
 
 
+def build_prediction(
+    photo: Image.Image, prediction: np.ndarray, truth: np.ndarray, caption: str, note: str = ''
+) -> Panel:
+    """A prediction in the colours of its errors.
+
+    Args:
+        photo: RGB, at the panel's size.
+        prediction: (h, w) bool.
+        truth: (h, w) bool, of any size.
+        caption: the panel's.
+        note: beside it.
+    """
+    truth = _same_size(truth, prediction)
+    regions = [(prediction & truth, HIT), (prediction & ~truth, FALSE), (truth & ~prediction, MISSED)]
+    legend = ((HIT, 'right'), (FALSE, 'false'), (MISSED, 'missed'))
+    return Panel(draw_regions(photo, regions), caption, note, legend)
+
+
 def build_panels(
     image: Image.Image,
     ground_truth: np.ndarray | None = None,
@@ -81,11 +99,8 @@ def build_panels(
         if ground_truth is None:
             panels.append(Panel(draw_regions(photo, [(prediction, FOUND)]), 'prediction', note))
         else:
-            truth = _same_size(ground_truth, prediction)
-            regions = [(prediction & truth, HIT), (prediction & ~truth, FALSE), (truth & ~prediction, MISSED)]
-            legend = ((HIT, 'right'), (FALSE, 'false'), (MISSED, 'missed'))
             caption = f'prediction  IoU {mask_iou(prediction, ground_truth):.2f}'
-            panels.append(Panel(draw_regions(photo, regions), caption, note, legend))
+            panels.append(build_prediction(photo, prediction, ground_truth, caption, note))
     return panels
 
 
@@ -113,27 +128,6 @@ def _draw_caption(canvas: Image.Image, panel: Panel, x: int, y: int) -> None:
         x += 14 + int(small.getlength(word)) + 14
 
 
-def _title(inner: int, expression: str, subtitle: bool) -> tuple[list[str], int]:
-    """Lines of a figure's title, and where its panels begin."""
-    lines = wrap(f'“{expression}”', inner, font_for(expression, 21, bold=True), MAX_LINES)
-    return lines, MARGIN + 28 * len(lines) + (22 if subtitle else 4)
-
-
-def without_title(figure: Image.Image, expression: str) -> Image.Image:
-    """The panels of a figure that was drawn with this expression and a subtitle."""
-    top = _title(figure.width - 2 * MARGIN, expression, subtitle=True)[1]
-    return figure.crop((MARGIN, min(top, figure.height - 1), max(figure.width - MARGIN, MARGIN + 1), figure.height))
-
-
-def labelled(image: Image.Image, label: str) -> Image.Image:
-    """A picture with a line above it."""
-    face = font(15, bold=True)
-    canvas = Image.new('RGB', (image.width, image.height + 26), PAPER)
-    ImageDraw.Draw(canvas).text((0, 17), shorten(label, image.width, face), INK, face, anchor='ls')
-    canvas.paste(image, (0, 26))
-    return canvas
-
-
 def draw_figure(panels: Sequence[Panel], expression: str, subtitle: str = '') -> Image.Image:
     """Put panels in a row under the expression.
 
@@ -148,7 +142,8 @@ def draw_figure(panels: Sequence[Panel], expression: str, subtitle: str = '') ->
     inner = sum(panel.image.width for panel in panels) + GAP * (len(panels) - 1)
     width, height = inner + 2 * MARGIN, max(panel.image.height for panel in panels)
     large, small = font_for(expression, 21, bold=True), font(12)
-    lines, top = _title(inner, expression, bool(subtitle))
+    lines = wrap(f'“{expression}”', inner, large, MAX_LINES)
+    top = MARGIN + 28 * len(lines) + (22 if subtitle else 4)
     canvas = Image.new('RGB', (width, top + height + 40 + MARGIN // 2), PAPER)
     draw = ImageDraw.Draw(canvas)
     for number, line in enumerate(lines):

@@ -1,5 +1,6 @@
 """Load published, converted and own weights into a model, strictly."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -55,9 +56,10 @@ def plan_loading(module: nn.Module, adapter: Adapter, file: StateDictFile) -> tu
     plan = to_ours(adapter, file, target, part=prefix)
     for name in [name for name in plan.mapped if adapter.why_computed(name)]:
         plan.dropped[plan.mapped.pop(name)] = adapter.why_computed(name)
+    resized = ''.join(f', {name} resized to {shape[0]} rows' for name, shape in plan.resized.items())
     print_log(
         f'load {adapter.title} weights from {file.path}: {len(plan.mapped)} entries, {len(plan.dropped)} dropped, '
-        f'{len(plan.new)} of the model are not in the file',
+        f'{len(plan.new)} of the model are not in the file{resized}',
         'current',
     )
     return plan, prefix
@@ -86,13 +88,17 @@ class OfficialWeights:
         source: a key of `ADAPTERS`, such as 'rs2sam2', 'sam2' or 'swin' (docs/weights.md lists them).
         checkpoint: the published file or folder, or what `tools/model_converters/convert.py` made of it; a name that
             `rs2sam2 models` lists, or `hf:user/repo[@revision][/folder]`, which is fetched.
+        resize_positions: whether the union encoder of a whole model may be trained at another resolution: its vision
+            positions are resized bicubically, as BEiT-3's own are in any case.
 
     Raises:
         ConfigError: the source is unknown.
     """
 
-    def __init__(self, source: str, checkpoint: str) -> None:
+    def __init__(self, source: str, checkpoint: str, resize_positions: bool = False) -> None:
         self.adapter = find_adapter(source)
+        if resize_positions:
+            self.adapter = replace(self.adapter, resized=ADAPTERS['beit3'].resized)
         self.checkpoint = checkpoint
 
     def __call__(self, module: nn.Module) -> None:
