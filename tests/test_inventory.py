@@ -106,7 +106,7 @@ PIECES = [
     'schedules/adamw_poly',
     'schedules/adamw_scratch',
 ]
-COMMANDS = {'segment', 'scene', 'demo', 'models', 'download', 'publish'}
+COMMANDS = {'segment', 'scene', 'demo', 'models', 'download', 'publish', 'serve'}
 TOOLS = [
     'analysis_tools/ablate',
     'analysis_tools/benchmark',
@@ -135,6 +135,7 @@ SCRIPTS = ['dist_test', 'dist_train', 'slurm_test', 'slurm_train']
 IMPORTS = [
     'import rs2sam2',
     'from rs2sam2 import RS2SAM2Inferencer',
+    'from rs2sam2.client import Client',
     'from rs2sam2.geo.scene import segment_scene',
     'from rs2sam2.inference import InferencerWindowPredictor',
     'from rs2sam2.structures import UnionFeatures',

@@ -44,8 +44,10 @@ MAY_IMPORT = {
         'weights',
     },
     'geo': FLOOR | {'text', 'datasets'},
-    'page': FLOOR | {'text', 'geo', 'inference', 'synthetic', 'visualization'},
-    'cli': FLOOR | {'models/common', 'weights', 'evaluation', 'engine', 'geo', 'inference', 'page'},
+    'serve': FLOOR | {'datasets', 'geo', 'inference'},
+    'client': set(),
+    'page': FLOOR | {'text', 'geo', 'inference', 'serve', 'synthetic', 'visualization'},
+    'cli': FLOOR | {'models/common', 'weights', 'evaluation', 'engine', 'geo', 'inference', 'page', 'serve'},
 }
 # These two name everything: the registries' one place, and the package's own front door.
 DOORS = {'registration', '__init__', 'registry'}

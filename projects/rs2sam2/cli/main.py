@@ -261,6 +261,68 @@ def demo(
 
 
 @app.command(cls=OnceCommand)
+def serve(
+    model: Model,
+    weights: Weights = None,
+    host: Annotated[
+        str, typer.Option(help='Address to listen on; beyond this machine a token is needed.')
+    ] = '127.0.0.1',
+    port: Annotated[int, typer.Option(min=0, max=65535, help='Port; 0 takes a free one.')] = 8000,
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(help='Folder below which clients may name scenes by their path. More than once.'),
+    ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help='Another name by which clients may call this server. More than once.')
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help='File with the token that requests must bring; else $RS2SAM2_TOKEN.')
+    ] = None,
+    jobs: Annotated[
+        Path | None, typer.Option(help='Folder of the scenes and their results; else ~/.local/state/rs2sam2/jobs.')
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help='Expressions that the model takes at once, at most.')] = 8,
+    max_upload: Annotated[float, typer.Option(metavar='MB', help='Most that a request may bring.')] = 256,
+    max_pixels: Annotated[int, typer.Option(help='Most pixels of an image; scenes may have any number.')] = 36_000_000,
+    max_waiting: Annotated[int, typer.Option(help='Expressions that may wait; beyond that it answers 429.')] = 64,
+    max_jobs: Annotated[int, typer.Option(help='Scenes that may wait.')] = 32,
+    time_limit: Annotated[float, typer.Option(metavar='SECONDS', help="Until an image's answer.")] = 60,
+    grace: Annotated[
+        float, typer.Option(metavar='SECONDS', help='What a scene has to finish when the server is to end.')
+    ] = 30,
+    keep_days: Annotated[float, typer.Option(help='After these, finished scenes and their results are removed.')] = 30,
+    device: Device = None,
+    precision: Precision = None,
+    compile: Compile = False,
+) -> None:
+    """Serve a model over HTTP: images at once, scenes as jobs with progress (extra *[serve]*).
+
+    GET /openapi.json describes the requests; *rs2sam2.client* sends them.
+    """
+    with _one_line_errors('; scenes that were not finished go on when it is started again'):
+        from rs2sam2.serve.server import serve
+        from rs2sam2.serve.settings import ServeSettings, default_jobs, find_token
+
+        settings = ServeSettings(
+            host=host,
+            port=port,
+            names=tuple(name or ()),
+            token=find_token(token_file),
+            roots=tuple(root or ()),
+            jobs=jobs or default_jobs(),
+            batch_size=batch_size,
+            max_upload=int(max_upload * 1e6),
+            max_pixels=max_pixels,
+            max_waiting=max_waiting,
+            max_jobs=max_jobs,
+            time_limit=time_limit,
+            grace=grace,
+            keep_days=keep_days,
+        )
+        serve(model, weights, device, precision, compile, settings)
+
+
+@app.command(cls=OnceCommand)
 def models() -> None:
     """List published models and starting weights: trained on what, scores, size, licence, and whether they are here."""
     with _one_line_errors():

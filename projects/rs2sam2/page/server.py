@@ -1,44 +1,20 @@
 """Serves the page on this machine, to pages of this machine alone."""
 
 import os
-import signal
-import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from rs2sam2.errors import ConfigError
 from rs2sam2.inference import RefSegInferencer
 from rs2sam2.locks import scratch_folder
 from rs2sam2.page.app import CSS, KEPT, Page, gr
-from rs2sam2.page.guard import LoopbackOnly
+from rs2sam2.serve.guard import LoopbackOnly
 
 # Both come with gradio, whose absence `app` reports.
 import uvicorn  # isort: skip
 from fastapi import FastAPI  # isort: skip
+from rs2sam2.serve.ending import OrderlyServer, listen  # isort: skip
 
 HOST = '127.0.0.1'
-
-
-class _Server(uvicorn.Server):
-    """Says where the page is when it can be opened; ends in order on SIGHUP, too, as when its terminal is closed."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        with super().capture_signals():
-            before = signal.getsignal(signal.SIGHUP)
-            if before is not signal.SIG_IGN:
-                signal.signal(signal.SIGHUP, self.handle_exit)
-            try:
-                yield
-            finally:
-                signal.signal(signal.SIGHUP, before)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            print(f'The page is at http://{HOST}:{self.config.port} (Ctrl+C ends it)', flush=True)
 
 
 def build_app(page: Page, port: int) -> LoopbackOnly:
@@ -81,12 +57,7 @@ def serve(
     Raises:
         RefSegError: the model cannot be used, or the port is taken.
     """
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((HOST, port))
-        except OSError as error:
-            raise ConfigError(f'port {port} of {HOST} cannot be used ({error}): choose another --port') from error
+    with listen(HOST, port) as listener:
         inferencer = RefSegInferencer(model, weights, device, precision=precision, compile=compile)
         with scratch_folder(Path(tempfile.gettempdir()), 'rs2sam2-page-') as folder:
             # Uploads and downloads are gone when the page is, or when the next one starts.
@@ -95,4 +66,8 @@ def serve(
             app = build_app(Page(inferencer, files), port)
             # A browser keeps its connection: it is not waited for.
             config = uvicorn.Config(app, HOST, port, log_level='warning', timeout_graceful_shutdown=1)
-            _Server(config).run(sockets=[listener])
+
+            def tell() -> None:
+                print(f'The page is at http://{HOST}:{port} (Ctrl+C ends it)', flush=True)
+
+            OrderlyServer(config, tell).run(sockets=[listener])

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from rs2sam2.page.guard import LoopbackOnly
+from rs2sam2.serve.guard import LoopbackOnly
 
 
 async def _echo(scope, receive, send):

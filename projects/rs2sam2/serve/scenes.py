@@ -1,0 +1,116 @@
+"""One scene's job through the shared model: the one place that calls `segment_scene`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import rasterio
+
+from rs2sam2.geo.scene import segment_scene
+from rs2sam2.geo.sources import RasterSource, explained, find_upload, open_raster
+from rs2sam2.inference import InferencerWindowPredictor, RefSegInferencer
+from rs2sam2.inference.source import scene_defaults
+from rs2sam2.serve.jobs import UPLOAD, Job, JobStore
+from rs2sam2.serve.model import SharedModel
+from rs2sam2.serve.paths import allowed_scene
+from rs2sam2.serve.schemas import SceneFound
+from rs2sam2.serve.settings import ServeSettings
+
+# Of a client's file nothing else is looked at, not even what lies beside it.
+_ALONE = dict(GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR')
+
+
+class SharedWindows:
+    """A `WindowPredictor` that takes turns with the images: after each batch of windows others may use the model.
+
+    Args:
+        model: the shared one.
+        inferencer: it, with its turned copies.
+        check: is called before each batch, and raises where the job is to end.
+    """
+
+    def __init__(self, model: SharedModel, inferencer: RefSegInferencer, check: Callable[[], None]) -> None:
+        self._model, self._windows, self._check = model, InferencerWindowPredictor(inferencer), check
+        self.precision = inferencer.precision
+
+    @property
+    def scores(self) -> list[float | None]:
+        """Presence of the target in the windows of the last call."""
+        return self._windows.scores
+
+    def predict(self, images: Sequence[np.ndarray], expression: str) -> np.ndarray:
+        """Log-odds of foreground, (n, h, w) float32."""
+        self._check()
+        return self._model.run(self._windows.predict, images, expression)
+
+
+def run_scene(
+    store: JobStore,
+    settings: ServeSettings,
+    model: SharedModel,
+    job: Job,
+    report: Callable[[float], None],
+    check: Callable[[], None],
+) -> SceneFound:
+    """Segment a job's scene into its folder, as `rs2sam2 scene` does.
+
+    Args:
+        store: where jobs lie.
+        settings: the folders that may be read; they may be others than when the job was made.
+        model: the shared one.
+        job: the job.
+        report: is called with the finished share of the windows.
+        check: raises where the job is to end.
+
+    Returns:
+        What is said of the result.
+
+    Raises:
+        RefSegError: it cannot be segmented.
+    """
+    options = job.options
+    inferencer = model.turned(options.tta)
+    defaults = scene_defaults(inferencer.source.config, inferencer.model)
+    folder = store.results_of(job)
+    outputs = {name: folder / file for name, file in job.outputs.items()}
+    with rasterio.Env(**(_ALONE if job.uploaded else {})):
+        result = segment_scene(
+            scene_of(job, store, settings),
+            options.expression,
+            SharedWindows(model, inferencer, check),
+            **outputs,
+            window=options.window or defaults.window,
+            overlap=options.overlap,
+            gsd=options.gsd or defaults.gsd,
+            bands=None if options.bands is None else [int(band) for band in options.bands.split(',')],
+            nodata=options.nodata,
+            scope=options.scope,
+            min_score=options.min_score,
+            progress=report,
+        )
+    told = {name: getattr(result, name) for name in SceneFound.model_fields if hasattr(result, name)}
+    notes = [*result.notes, *inferencer.turning.sentences(options.expression)[1]]
+    told |= dict(notes=notes, trained_on=inferencer.trained_on)
+    return SceneFound.model_validate({name: _plain(value) for name, value in told.items()})
+
+
+def _plain(value: Any) -> Any:
+    """Without NumPy's numbers."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def scene_of(job: Job, store: JobStore, settings: ServeSettings) -> RasterSource:
+    """The raster of a job, looked for anew: links may have been changed since it was made."""
+    if not job.uploaded:
+        return allowed_scene(job.scene, settings.roots)
+    return find_upload(store.folder_of(job) / UPLOAD)._replace(given=job.scene)
+
+
+def try_scene(source: RasterSource, alone: bool) -> None:
+    """Open a raster once, before a job is made of it.
+
+    Raises:
+        DataError: it is none, or cannot be read.
+    """
+    with rasterio.Env(**(_ALONE if alone else {})), explained(source), open_raster(source):
+        pass
