@@ -8,7 +8,7 @@ import pytest
 from helpers.paths import ROOT
 
 PACKAGE = ROOT / 'projects/rs2sam2'
-FLOOR = {'errors', 'structures', 'symmetry', 'terminal', 'signals', 'locks', 'files', 'json_text'}
+FLOOR = {'errors', 'structures', 'symmetry', 'terminal', 'signals', 'locks', 'files', 'json_text', 'one_line'}
 # A room and the rooms that it may import; nothing else, and no arrow upwards.
 MAY_IMPORT = {
     'terminal': set(),
@@ -17,6 +17,7 @@ MAY_IMPORT = {
     'locks': {'errors', 'terminal'},
     'files': {'errors', 'terminal'},
     'json_text': {'errors', 'files', 'terminal'},
+    'one_line': {'errors', 'signals'},
     'structures': set(),
     'symmetry': {'errors'},
     'text': FLOOR,
@@ -47,7 +48,8 @@ MAY_IMPORT = {
     'serve': FLOOR | {'datasets', 'geo', 'inference'},
     'client': set(),
     'page': FLOOR | {'text', 'geo', 'inference', 'serve', 'synthetic', 'visualization'},
-    'cli': FLOOR | {'models/common', 'weights', 'evaluation', 'engine', 'geo', 'inference', 'page', 'serve'},
+    'cli': FLOOR
+    | {'models/common', 'weights', 'evaluation', 'engine', 'geo', 'inference', 'page', 'serve', 'visualization'},
 }
 # These two name everything: the registries' one place, and the package's own front door.
 DOORS = {'registration', '__init__', 'registry'}

@@ -1,16 +1,19 @@
 """RS2-SAM2: referring remote-sensing image segmentation as an mmsegmentation extension.
 
-Importing registers the components in mmseg's registries and does nothing else.
+Importing registers the components in mmseg's registries and does nothing else. Without torch there is nothing to
+register: what is left runs exported models.
 """
 
 import contextlib
 import os
 import warnings
+from importlib.util import find_spec
 
-# mmseg and mmcv announce on the screen which optional packages are not there; nothing here needs them.
-with open(os.devnull, 'w') as _nowhere, contextlib.redirect_stdout(_nowhere), warnings.catch_warnings():
-    warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
-    from rs2sam2 import registration, registry
+if find_spec('torch') is not None:
+    # mmseg and mmcv announce on the screen which optional packages are not there; nothing here needs them.
+    with open(os.devnull, 'w') as _nowhere, contextlib.redirect_stdout(_nowhere), warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
+        from rs2sam2 import registration, registry
 
 __all__ = ['RS2SAM2Inferencer', 'RefSegInferencer', '__version__', 'registration', 'registry']
 __version__ = '0.1.0'

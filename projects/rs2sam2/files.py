@@ -109,6 +109,21 @@ def place_of(path: str | os.PathLike) -> Path:
     return place
 
 
+def replace_durably(temporary: Path, path: Path) -> None:
+    """Put a finished file in place of another, so that a crash leaves one of the two, whole."""
+    _sync(temporary)
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _kind(mode: int) -> str:
     kinds = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a named pipe', stat.S_IFSOCK: 'a socket'}
     return (kinds | {stat.S_IFLNK: 'a loop of links'}).get(stat.S_IFMT(mode), 'a device')

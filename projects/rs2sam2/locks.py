@@ -15,8 +15,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmengine.logging import print_log
-
 from rs2sam2.errors import OutputError
 from rs2sam2.terminal import shortened
 
@@ -128,12 +126,22 @@ def _locked(path: Path, folder: Path, remedy: str) -> int:
         except OSError as error:
             # Some network file systems know no locks; that is no reason not to work there.
             text = f'{folder} cannot be locked ({error.strerror}): see to it that no second run writes there'
-            print_log(text, 'current', logging.WARNING)
+            _warn(text)
         if _is_named(descriptor, path):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(_self()).encode(), 0)
             return descriptor
         os.close(descriptor)
+
+
+def _warn(text: str) -> None:
+    """In training's log; where mmengine is missing, as with an exported model, in Python's."""
+    try:
+        from mmengine.logging import print_log
+    except ModuleNotFoundError:
+        logging.getLogger('rs2sam2').warning(text)
+    else:
+        print_log(text, 'current', logging.WARNING)
 
 
 def _is_named(descriptor: int, path: Path) -> bool:

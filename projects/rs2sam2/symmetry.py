@@ -1,14 +1,15 @@
 """The eight symmetries of the square: what a picture, its points and its directions become."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 from rs2sam2.errors import ConfigError
 
-Grid = TypeVar('Grid', np.ndarray, torch.Tensor)
+Grid = TypeVar('Grid')
+"""A NumPy array or a torch tensor; this file needs no torch."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Symmetry:
         axes = [axis for axis, flips in ((rows, self.flips_rows), (columns, self.flips_columns)) if flips]
         if not axes:
             return grid
-        return grid.flip(axes) if isinstance(grid, torch.Tensor) else np.flip(grid, axes)
+        return np.flip(grid, axes) if isinstance(grid, np.ndarray) else grid.flip(axes)
 
     def direction(self, vector: tuple[int, int]) -> tuple[int, int]:
         """What a direction (x to the right, y down) becomes."""
@@ -99,3 +100,13 @@ def find_symmetry(name: str) -> Symmetry:
     if name not in SYMMETRIES:
         raise ConfigError(f'{name!r} is no symmetry of the square: there are {", ".join(SYMMETRIES)}')
     return SYMMETRIES[name]
+
+
+def order_elements(names: Sequence[str]) -> tuple[str, ...]:
+    """Symmetries for test-time augmentation, in their usual order: the identity, always, then those named; 'all'.
+
+    Raises:
+        ConfigError: there is no such symmetry.
+    """
+    wanted = set(SYMMETRIES) if 'all' in names else {find_symmetry(name).name for name in names}
+    return tuple(name for name in SYMMETRIES if name in wanted or name == 'identity')

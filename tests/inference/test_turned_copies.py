@@ -12,13 +12,13 @@ from helpers.paths import ROOT
 from helpers.training_site import run
 from helpers.work_dirs import make_image, make_work_dir
 from rs2sam2 import RS2SAM2Inferencer
-from rs2sam2.datasets.transforms.turning import order_elements, turned_pipeline
+from rs2sam2.datasets.transforms.turning import turned_pipeline
 from rs2sam2.errors import ConfigError
 from rs2sam2.inference import InferencerWindowPredictor
 from rs2sam2.inference.points import point_prompts, turn_prompts
 from rs2sam2.models.averaging import average_turned
 from rs2sam2.structures import RefSegDataSample
-from rs2sam2.symmetry import SYMMETRIES
+from rs2sam2.symmetry import SYMMETRIES, order_elements
 from rs2sam2.text.directions import turn
 
 EXPRESSIONS = ['the red ship', 'ship on the left', 'the harbor on the left in the middle']

@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -212,11 +213,11 @@ def scene(
         from rs2sam2.geo.nodata import parse_nodata
         from rs2sam2.geo.scene import segment_scene
         from rs2sam2.inference import InferencerWindowPredictor, RefSegInferencer
-        from rs2sam2.inference.source import scene_defaults
+        from rs2sam2.inference.scene_defaults import scene_defaults
         from rs2sam2.terminal import plain
 
         inferencer = RefSegInferencer(model, weights, device, precision=precision, compile=compile, tta=tta)
-        defaults = scene_defaults(inferencer.source.config, inferencer.model)
+        defaults = scene_defaults(inferencer)
         result = segment_scene(
             raster,
             expression,
@@ -418,14 +419,18 @@ def _trained_on(inferencer: Any) -> str:
 @contextlib.contextmanager
 def _one_line_errors(when_stopped: str = '') -> Iterator[None]:
     try:
-        from mmengine.logging import MMLogger
+        if find_spec('torch') is None:
+            from rs2sam2.one_line import one_line_errors
+        else:
+            from mmengine.logging import MMLogger
 
-        from rs2sam2.engine.launch import one_line_errors
+            from rs2sam2.engine.launch import one_line_errors
+
+            # Results and errors are what the user reads; the library's own log is for training.
+            MMLogger.get_current_instance().setLevel('WARNING')
     except KeyboardInterrupt:
         print('stopped by SIGINT', file=sys.stderr)
         sys.exit(EXIT_STOPPED)
-    # Results and errors are what the user reads; the library's own log is for training.
-    MMLogger.get_current_instance().setLevel('WARNING')
     with one_line_errors(when_stopped):
         yield
 

@@ -13,10 +13,9 @@ from PIL import Image
 
 from rs2sam2.cli.pairs import Pair
 from rs2sam2.errors import OutputError
-from rs2sam2.files import place_of
+from rs2sam2.files import place_of, replace_durably
 from rs2sam2.inference.results import SegmentationResult
 from rs2sam2.locks import make_writable
-from rs2sam2.weights.files import replace_durably
 
 RESULTS = 'results.jsonl'
 RUN = 'run.json'

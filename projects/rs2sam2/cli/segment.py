@@ -6,25 +6,24 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-import torch.distributed as dist
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rs2sam2.cli.outputs import OutputFolder, digest, image_digest
 from rs2sam2.cli.pairs import Pair, cut_batches
-from rs2sam2.engine.launch import EXIT_BAD_INPUT
-from rs2sam2.errors import CheckpointError, DataError, RefSegError, TokenizerError
+from rs2sam2.errors import CheckpointError, ConfigError, DataError, RefSegError, TokenizerError
 from rs2sam2.inference.ahead import one_ahead
-from rs2sam2.inference.arguments import check_batch_size, check_min_score
+from rs2sam2.inference.arguments import Box, Points, check_batch_size, check_min_score
 from rs2sam2.inference.images import load_image
-from rs2sam2.inference.inferencer import PreparedImage, PreparedSample, RefSegInferencer, draw_overlay
-from rs2sam2.inference.points import Box, Points
+from rs2sam2.inference.inferencer import PreparedImage, PreparedSample, RefSegInferencer
 from rs2sam2.locks import hold_folder
+from rs2sam2.one_line import EXIT_BAD_INPUT
 from rs2sam2.terminal import plain
+from rs2sam2.visualization.overlay import draw_overlay
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,7 @@ class BatchRun:
             RefSegError: the model cannot be used, or the folder is another run's.
         """
         if self.world_size > 1:
-            dist.init_process_group('gloo')
+            _torch_distributed().init_process_group('gloo')
         with contextlib.ExitStack() as stack:
             if self.rank == 0:
                 self._or_all_end(lambda: stack.enter_context(hold_folder(self.folder.folder, 'choose another --out')))
@@ -150,13 +149,15 @@ class BatchRun:
             if self.rank == 0:
                 self.folder.merge(pairs)
         if self.world_size > 1:
-            dist.destroy_process_group()
+            _torch_distributed().destroy_process_group()
         return counts
 
     def _load_model(self) -> RefSegInferencer:
         options, device = self.options, self.options.device
-        if device is None and torch.cuda.is_available():
-            device = f'cuda:{os.environ.get("LOCAL_RANK", 0)}'
+        if device is None and self.world_size > 1:
+            import torch
+
+            device = f'cuda:{os.environ.get("LOCAL_RANK", 0)}' if torch.cuda.is_available() else None
         return RefSegInferencer(
             options.model,
             options.weights,
@@ -262,11 +263,11 @@ class BatchRun:
 
     def _tell(self, message: tuple | None) -> None:
         if self.world_size > 1:
-            dist.broadcast_object_list([message])
+            _torch_distributed().broadcast_object_list([message])
 
     def _told(self) -> Any:
         box: list = [None]
-        dist.broadcast_object_list(box)
+        _torch_distributed().broadcast_object_list(box)
         if box[0] is None:
             sys.exit(EXIT_BAD_INPUT)
         return box[0][0]
@@ -275,6 +276,17 @@ class BatchRun:
         if self.world_size == 1:
             return counts
         parts: list = [None] * self.world_size
-        dist.all_gather_object(parts, (counts.segmented, counts.empty, counts.failed))
+        _torch_distributed().all_gather_object(parts, (counts.segmented, counts.empty, counts.failed))
         segmented, empty, failed = map(sum, zip(*parts, strict=True))
         return counts._replace(segmented=segmented, empty=empty, failed=failed)
+
+
+def _torch_distributed() -> ModuleType:
+    """Several processes are torch's; one alone may run an exported model, without torch."""
+    try:
+        import torch.distributed as dist
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            'several processes (WORLD_SIZE) need PyTorch, not installed here: start a single one'
+        ) from error
+    return dist

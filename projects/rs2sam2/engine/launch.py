@@ -3,10 +3,7 @@
 import contextlib
 import errno
 import logging
-import os
 import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,15 +14,14 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
+from rs2sam2 import one_line
 from rs2sam2.engine.cfg_options import merge_options
 from rs2sam2.engine.config_file import read_config_file
 from rs2sam2.engine.registered import config_mistake
-from rs2sam2.errors import ConfigError, DataError, OutputError, RefSegError, TrainingError
+from rs2sam2.errors import ConfigError, DataError, OutputError, RefSegError
 from rs2sam2.locks import make_writable
-from rs2sam2.signals import Stopped, stop_by_exception
 from rs2sam2.terminal import shortened
 
-EXIT_BAD_INPUT = 2
 # How torch says that a worker ended, and what that means.
 WORKER_END = re.compile(
     r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) '
@@ -39,48 +35,14 @@ WORKER_ENDS = {
 }
 
 
-@contextlib.contextmanager
-def one_line_errors(when_stopped: str = '') -> Iterator[None]:
-    """Print a `RefSegError` as one line on stderr and exit with 2; other errors are bugs and keep their traceback.
-
-    A worker of a data loader that dies is named like one, and so is a part that the config does not fit. Ctrl+C,
-    SIGTERM and SIGHUP end what runs in order, with one line (see `rs2sam2.signals`).
-
-    Args:
-        when_stopped: what that line says besides.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that has no such letter shows its number.
-        if hasattr(stream, 'reconfigure'):
-            stream.reconfigure(errors='backslashreplace')
-    try:
-        with stop_by_exception():
-            yield
-    except Stopped as stopped:
-        if get_rank() == 0:
-            print(f'stopped by {stopped.name}{stopped.text or when_stopped}', file=sys.stderr)
-        if dist.is_available() and dist.is_initialized():
-            # Leaving the group would wait for processes that may be gone.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(stopped.code)
-        raise
-    except (RefSegError, RuntimeError, TypeError, KeyError) as error:
-        if not isinstance(error, RefSegError):
-            error = _worker_death(error) if isinstance(error, RuntimeError) else config_mistake(error)
-            if error is None:
-                raise
-        if not isinstance(error, TrainingError) or get_rank() == 0:
-            print(f'error: {error}', file=sys.stderr)
-        _leave_process_group()
-        sys.exit(EXIT_BAD_INPUT)
-    # Not left to the end of the interpreter, where threads of the group may still be at work.
-    _leave_process_group()
+def one_line_errors(when_stopped: str = '') -> contextlib.AbstractContextManager[None]:
+    """See `rs2sam2.one_line`; a data loader's worker that dies is named, and so is a part that misfits the config."""
+    return one_line.one_line_errors(when_stopped, explain)
 
 
-def _leave_process_group() -> None:
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
+def explain(error: Exception) -> RefSegError | None:
+    """What a user needs to know of an error of torch's or of a registry's; None where it is a bug."""
+    return _worker_death(error) if isinstance(error, RuntimeError) else config_mistake(error)
 
 
 def _full_disk(error: OSError) -> OutputError | None:

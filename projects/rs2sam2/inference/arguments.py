@@ -1,10 +1,14 @@
 """What callers hand over, from Python or a command line: checked before any work, refused in one line."""
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
 from rs2sam2.errors import ConfigError
+
+Box = Sequence[float]
+Points = Sequence[float] | Sequence[Sequence[float]]
 
 
 def check_batch_size(value: Any) -> int:

@@ -28,11 +28,13 @@ class InputImage(NamedTuple):
         pixels: (H, W, 3) uint8 RGB.
         name: path of the file, or a name for an image in memory.
         notes: what the user should know about how it was read.
+        source: what it can be read from again: its path, or the image in memory.
     """
 
     pixels: np.ndarray
     name: str
     notes: tuple[str, ...] = ()
+    source: ImageSource | None = None
 
 
 def list_images(source: str | os.PathLike) -> list[str]:
@@ -85,9 +87,9 @@ def load_image(source: ImageSource, name: str = 'image') -> InputImage:
         DataError: it cannot be decoded, is too large (see `max_pixels`), or has more than 8 bits a channel.
     """
     if isinstance(source, Image.Image):
-        return InputImage(_from_pil(source, name), name)
+        return InputImage(_from_pil(source, name), name, source=source)
     if isinstance(source, np.ndarray):
-        return InputImage(_from_array(source, name), name)
+        return InputImage(_from_array(source, name), name, source=source)
     path = os.fspath(source)
     if not os.path.exists(path):
         raise DataError(f'{path} is missing; check the path')
@@ -101,7 +103,7 @@ def load_image(source: ImageSource, name: str = 'image') -> InputImage:
         )
     if picture.frames > 1:
         notes += (f'the first of {picture.frames} frames was taken',)
-    return InputImage(picture.pixels, path, notes)
+    return InputImage(picture.pixels, path, notes, path)
 
 
 def _from_pil(image: Image.Image, name: str) -> np.ndarray:

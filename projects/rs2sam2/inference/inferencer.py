@@ -1,40 +1,28 @@
-"""Segment what an expression means in an image: the Python API, with the habits of mmengine's inferencers."""
+"""Segment what an expression means in an image: the Python API, with the habits of mmengine's inferencers.
+
+This file needs no torch: what computes is a subclass, one for models in PyTorch and one for exported ones.
+"""
 
 import copy
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from mmcv.transforms import Compose
-from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.infer.infer import BaseInferencer
-from mmseg.registry import MODELS, TRANSFORMS
-from PIL import Image
 from rich.progress import track
 
-from rs2sam2.datasets.transforms.turning import LOADERS
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.inference.ahead import one_ahead
-from rs2sam2.inference.arguments import check_batch_size, check_min_score
+from rs2sam2.inference.arguments import Box, Points, check_batch_size, check_min_score
 from rs2sam2.inference.images import ImageSource, InputImage, load_image, pair
-from rs2sam2.inference.points import Box, Points, point_prompts, turn_prompts
-from rs2sam2.inference.results import SegmentationResult
-from rs2sam2.inference.source import find_model, test_pipeline
-from rs2sam2.inference.training_data import training_data
+from rs2sam2.inference.prediction import Prediction
+from rs2sam2.inference.results import SegmentationResult, cut
+from rs2sam2.inference.several import SegmentationResults
 from rs2sam2.inference.turning import Elements, Turning
-from rs2sam2.models.averaging import average_turned
-from rs2sam2.models.common.precision import choose_precision
-from rs2sam2.models.protocol import ReferringSegmentor
-from rs2sam2.structures import PointPrompts, RefSegDataSample
-from rs2sam2.visualization.overlay import FOUND, draw_regions
-from rs2sam2.weights.building import build_filled
-from rs2sam2.weights.files import open_state_dict
+from rs2sam2.visualization.overlay import draw_overlay
 
-OVERLAY_SIDE = 2048
+EXPORTED_SUFFIX = '.onnx'
 
 
 class PreparedImage(NamedTuple):
@@ -43,29 +31,37 @@ class PreparedImage(NamedTuple):
     Attributes:
         views: its fields as it is ('identity'), and of each turned copy.
         notes: what to tell the user.
+        source: what the user gave: a path, or the image in memory.
     """
 
     views: dict[str, dict]
     notes: tuple[str, ...]
+    source: ImageSource | None = None
 
 
 class PreparedSample(NamedTuple):
     """One expression of an image, ready for a batch.
 
     Attributes:
-        views: the pipeline's `inputs` and `data_samples`, of each copy of the image that the expression can be said of.
+        views: what the model takes, of each copy of the image that the expression can be said of.
         notes: what to tell the user.
+        source: what the user gave as the image.
     """
 
     views: dict[str, dict]
     notes: tuple[str, ...]
+    source: ImageSource | None = None
 
 
-class RefSegInferencer(BaseInferencer):
+class RefSegInferencer:
     """Segments images by referring expressions, with the model folded for inference.
 
+    What comes is one of two kinds: `TorchInferencer`, or for an exported model (`OUT.onnx` of `rs2sam2 export`)
+    `OnnxInferencer`, which needs no torch.
+
     Args:
-        model: a config file, or a work dir with its config and best checkpoint (see `source.find_model`).
+        model: the name of a published model, a work dir with its config and best checkpoint, a bundle, a config file
+            (see `source.find_model`), or an exported model.
         weights: checkpoint, one of ours or a published file; None takes the work dir's best.
         device: 'cpu', 'cuda:1' ...; None takes a GPU where there is one.
         show_progress: show a progress bar in calls.
@@ -76,12 +72,30 @@ class RefSegInferencer(BaseInferencer):
             expression with it, and the log-odds of all copies are averaged; one forward a copy.
 
     Attributes:
+        source: where the model comes from: its config (`scene`, `tta` ...), and the paths of config and weights.
+        model: what computes; it says `input_spec` and `takes_points`.
         precision: what the model computes in: 'fp32', 'bf16' or 'fp16'.
         trained_on: name and kind of the pictures that the model learned from; None where nothing says it.
+        turning: the turned copies that are looked at.
+        device_name: where it computes: 'cpu', 'cuda:0' ...
 
     Raises:
         RefSegError: the model cannot be used; one line says why.
     """
+
+    source: Any
+    model: Any
+    precision: str
+    trained_on: str | None
+    turning: Turning
+    device_name: str
+    show_progress: bool
+
+    def __new__(cls, model: str | Path | None = None, *args: Any, **options: Any) -> 'RefSegInferencer':
+        """Choose the kind by the model's name."""
+        if cls is RefSegInferencer and model is not None:
+            cls = _onnx_inferencer() if is_exported(model) else _torch_inferencer(model)
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -93,11 +107,7 @@ class RefSegInferencer(BaseInferencer):
         compile: bool = False,
         tta: Elements | None = None,
     ) -> None:
-        choose_precision(precision or 'auto', torch.device('cpu'))
-        self.precision, self.compiled = precision, compile
-        self.source = find_model(model, weights)
-        self.turning = Turning.of(tta, self.source.config)
-        super().__init__(self.source.config, str(self.source.weights), device, 'mmseg', show_progress)
+        raise NotImplementedError
 
     def __call__(
         self,
@@ -109,7 +119,7 @@ class RefSegInferencer(BaseInferencer):
         point: Points | None = None,
         min_score: float | None = None,
         batch_size: int = 1,
-    ) -> list[SegmentationResult]:
+    ) -> SegmentationResults:
         """Segment.
 
         Args:
@@ -122,7 +132,7 @@ class RefSegInferencer(BaseInferencer):
             batch_size: how many expressions the model takes at once.
 
         Returns:
-            One result a pair, images in order, each with its expressions in order.
+            A list of one result a pair, images in order, each with its expressions in order.
 
         Raises:
             RefSegError: an image or an expression cannot be used, or the model cannot be refined by points.
@@ -136,7 +146,7 @@ class RefSegInferencer(BaseInferencer):
         batches = one_ahead(self.preprocess(jobs, batch_size))
         if self.show_progress:
             batches = track(batches, 'Segmenting', total=-(-len(jobs) // batch_size))
-        results = []
+        results = SegmentationResults()
         for batch in batches:
             results += self.postprocess(self.forward(batch, box, point), batch, min_score)
         return results
@@ -157,10 +167,10 @@ class RefSegInferencer(BaseInferencer):
     def prepare_image(self, image: InputImage) -> PreparedImage:
         """Run the part of the pipeline that reads no expression."""
         views = {
-            name: self.pipeline.image(dict(img=pixels, img_path=image.name, ori_shape=pixels.shape[:2], turned_by=name))
+            name: self._image_fields(dict(img=pixels, img_path=image.name, ori_shape=pixels.shape[:2], turned_by=name))
             for name, pixels in self.turning.images(image.pixels).items()
         }
-        return PreparedImage(views, image.notes)
+        return PreparedImage(views, image.notes, image.source)
 
     def prepare(self, image: PreparedImage, expression: str) -> PreparedSample:
         """Run the rest of the pipeline for one expression.
@@ -169,55 +179,34 @@ class RefSegInferencer(BaseInferencer):
             TokenizerError: the expression is empty, or too long for the model.
         """
         said, notes = self.turning.sentences(expression)
-        sample_id, views = repr(_short(expression)), {}
-        for name, text in said.items():
-            data = self.pipeline.expression({**image.views[name], 'sample_id': sample_id, 'expression': text})
-            # In a batch, one expression that is too long would take the others with it.
-            self.model.data_preprocessor.pad([data['inputs'].token_ids], [data['data_samples']])
-            views[name] = data
-        return PreparedSample(views, (*image.notes, *notes))
+        sample_id = repr(cut(expression))
+        views = {
+            name: self._view({**image.views[name], 'sample_id': sample_id, 'expression': text})
+            for name, text in said.items()
+        }
+        return PreparedSample(views, (*image.notes, *notes), image.source)
 
     def forward(
         self, batch: Sequence[PreparedSample], box: Box | None = None, point: Points | None = None
-    ) -> list[RefSegDataSample]:
+    ) -> list[Prediction]:
         """Run the model on a batch; `box` and `point` in pixels of the (one) original image."""
-        first = batch[0].views['identity']
-        view = first['inputs'].image.shape[-2:]
-        points = point_prompts(box, point, first['data_samples'].ori_shape, view)
-        copies: list[list[RefSegDataSample]] = [[] for _ in batch]
+        prompts = self._prompts(batch[0].views['identity'], box, point)
+        copies: list[list] = [[] for _ in batch]
         for name in self.turning.elements:
             members = [i for i, sample in enumerate(batch) if name in sample.views]
             if members:
-                found = self._predict([batch[i].views[name] for i in members], turn_prompts(points, name, view))
+                found = self._predict([batch[i].views[name] for i in members], prompts, name)
                 for i, sample in zip(members, found, strict=True):
                     copies[i].append(sample)
         names = [tuple(name for name in self.turning.elements if name in sample.views) for sample in batch]
-        return [average_turned(*pair) for pair in zip(copies, names, strict=True)]
-
-    @torch.inference_mode()
-    def _predict(self, views: Sequence[dict], points: PointPrompts | None) -> list[RefSegDataSample]:
-        """One forward; `points` in pixels of SAM2's view."""
-        try:
-            data = self.model.data_preprocessor(self.collate_fn(views), False)
-            if points is not None:
-                device, count = data['inputs'].image.device, len(views)
-                points = PointPrompts(*(field.to(device).expand(count, *field.shape[1:]) for field in points))
-            return self.model.predict(**data, points=points)
-        except torch.OutOfMemoryError:
-            raise ConfigError(f'a batch of {len(views)} does not fit into the GPU: use a smaller batch size') from None
-
-    def with_tta(self, tta: Elements | None) -> 'RefSegInferencer':
-        """The same model with another test-time augmentation; the weights are shared."""
-        other = copy.copy(self)
-        other.turning = Turning.of(tta, self.source.config)
-        return other
+        return [self._averaged(*pair) for pair in zip(copies, names, strict=True)]
 
     def postprocess(
-        self, preds: Sequence[RefSegDataSample], batch: Sequence[PreparedSample], min_score: float | None = None
+        self, preds: Sequence[Prediction], batch: Sequence[PreparedSample], min_score: float | None = None
     ) -> list[SegmentationResult]:
         """Typed results of a batch."""
         return [
-            SegmentationResult.from_data_sample(pred, min_score, sample.notes)
+            SegmentationResult.from_prediction(pred, min_score, sample.notes, sample.source)
             for pred, sample in zip(preds, batch, strict=True)
         ]
 
@@ -227,70 +216,57 @@ class RefSegInferencer(BaseInferencer):
             draw_overlay(load_image(image).pixels, result.mask) for image, result in zip(inputs, preds, strict=True)
         ]
 
-    def _init_model(self, cfg: Config, weights: str, device: str) -> torch.nn.Module:
-        kind = cfg.model.type
-        kind = MODELS.get(kind) if isinstance(kind, str) else kind
-        if not isinstance(kind, type) or not issubclass(kind, ReferringSegmentor):
-            raise ConfigError(f'{self.source.config_path}: model type {cfg.model.type} segments no expressions')
-        try:
-            torch.empty(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            line = str(error).strip().splitlines()[0]
-            raise ConfigError(f'device={device!r} cannot be used ({line}): use cpu, or another one') from error
-        try:
-            model = build_filled(cfg.model, Path(weights), device).fold()
-        except (TypeError, ValueError, KeyError, AttributeError, AssertionError, RuntimeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ConfigError(f'{self.source.config_path}: the model cannot be built ({reason})') from error
-        self.trained_on = training_data(cfg, open_state_dict(weights).content.get('meta'))
-        model.precision = self.precision or model.precision
-        self.precision = choose_precision(model.precision, torch.device(device))
-        if self.compiled:
-            model.encode_decode = torch.compile(model.encode_decode)
-        return model
+    def with_tta(self, tta: Elements | None) -> 'RefSegInferencer':
+        """The same model with another test-time augmentation; the weights are shared."""
+        other = copy.copy(self)
+        other.turning = Turning.of(tta, self.source.config)
+        return other
 
-    def _init_pipeline(self, cfg: Config) -> 'SplitPipeline':
-        return SplitPipeline(test_pipeline(cfg))
+    def _image_fields(self, fields: dict) -> dict:
+        """The image's part of the pipeline."""
+        raise NotImplementedError
 
-    def _init_collate(self, cfg: Config) -> object:
-        return pseudo_collate
+    def _view(self, fields: dict) -> dict:
+        """The expression's part of the pipeline; refuses what is too long for the model."""
+        raise NotImplementedError
 
-    def _init_visualizer(self, cfg: Config) -> None:
-        """Nothing: overlays need no vis backend."""
+    def _prompts(self, view: dict, box: Box | None, point: Points | None) -> Any:
+        """Clicks and boxes as the model takes them; None without."""
+        raise NotImplementedError
+
+    def _predict(self, views: Sequence[dict], prompts: Any, element: str) -> list:
+        """One forward; `prompts` are of the image as it is, the views of the copy that `element` turned."""
+        raise NotImplementedError
+
+    def _averaged(self, copies: list, elements: tuple[str, ...]) -> Prediction:
+        """One prediction of those of a sample and its turned copies."""
+        raise NotImplementedError
 
 
-class SplitPipeline:
-    """The test pipeline in two parts, so that an image is resized once for all its expressions.
-
-    The steps that read files and ground truth are left out.
-
-    Args:
-        steps: configs of the transforms; the second part begins with the one that has a tokenizer.
-
-    Raises:
-        ConfigError: no step has a tokenizer.
-    """
-
-    def __init__(self, steps: Sequence[dict]) -> None:
-        steps = [step for step in steps if step['type'] not in LOADERS]
-        start = next((i for i, step in enumerate(steps) if 'tokenizer' in step), None)
-        if start is None:
-            raise ConfigError('the test pipeline of the config has no step with a tokenizer (TokenizeExpression)')
-        self.image = Compose([TRANSFORMS.build(step) for step in steps[:start]])
-        self.expression = Compose([TRANSFORMS.build(step) for step in steps[start:]])
+def is_exported(model: str | Path) -> bool:
+    """Whether a model's name is that of a file which `rs2sam2 export` writes."""
+    return str(model).lower().endswith(EXPORTED_SUFFIX)
 
 
-def draw_overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Tint and outline a mask (H, W) bool over an image (H, W, 3) uint8; the longer side is at most 2,048 pixels."""
-    picture = Image.fromarray(image)
-    picture.thumbnail((OVERLAY_SIDE, OVERLAY_SIDE))
-    return np.asarray(draw_regions(picture, [(mask, FOUND)]))
+def _onnx_inferencer() -> type[RefSegInferencer]:
+    from rs2sam2.inference.onnx_inferencer import OnnxInferencer
+
+    return OnnxInferencer
+
+
+def _torch_inferencer(model: str | Path) -> type[RefSegInferencer]:
+    try:
+        from rs2sam2.inference.torch_inferencer import TorchInferencer
+    except ModuleNotFoundError as error:
+        if error.name not in ('torch', 'mmengine', 'mmcv', 'mmseg'):
+            raise
+        raise ConfigError(
+            f'{model} needs {error.name}, which is not installed here: install rs2sam2 with all it needs, or export '
+            'the model where it is (rs2sam2 export MODEL OUT.onnx) and name that file'
+        ) from error
+    return TorchInferencer
 
 
 def _key(source: ImageSource) -> object:
     """Equal for the same file or the same object in memory."""
     return os.fspath(source) if isinstance(source, (str, os.PathLike)) else id(source)
-
-
-def _short(text: str, length: int = 60) -> str:
-    return text if len(text) <= length else text[:length] + '…'

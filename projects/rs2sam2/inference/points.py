@@ -1,25 +1,22 @@
 """Clicks and boxes in pixels of the original image, as SAM2 takes them."""
 
 from collections.abc import Sequence
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from rs2sam2.errors import DataError
-from rs2sam2.inference.arguments import is_number
-from rs2sam2.structures import PointPrompts
+from rs2sam2.inference.arguments import Box, Points, is_number
 from rs2sam2.symmetry import SYMMETRIES
+
+if TYPE_CHECKING:
+    from rs2sam2.structures import PointPrompts
 
 BESIDE, ON, UPPER_LEFT, LOWER_RIGHT = range(4)
 """SAM2's labels of points."""
 
-Box = Sequence[float]
-Points = Sequence[float] | Sequence[Sequence[float]]
-
 
 def point_prompts(
     box: Box | None, point: Points | None, image_size: tuple[int, int], view_size: tuple[int, int]
-) -> PointPrompts | None:
+) -> 'PointPrompts | None':
     """Check clicks and a box and scale them to SAM2's view.
 
     Args:
@@ -39,13 +36,17 @@ def point_prompts(
     points = corners + clicks
     if not points:
         return None
+    import torch
+
+    from rs2sam2.structures import PointPrompts
+
     coords = torch.tensor([(x, y) for x, y, _ in points], dtype=torch.float32)
     scale = torch.tensor([view_size[1] / image_size[1], view_size[0] / image_size[0]])
     labels = torch.tensor([label for _, _, label in points], dtype=torch.int32)
     return PointPrompts((coords * scale)[None], labels[None])
 
 
-def turn_prompts(points: PointPrompts | None, element: str, view_size: tuple[int, int]) -> PointPrompts | None:
+def turn_prompts(points: 'PointPrompts | None', element: str, view_size: tuple[int, int]) -> 'PointPrompts | None':
     """Prompts in the view of a turned image: where its pixels went.
 
     Args:
@@ -56,6 +57,8 @@ def turn_prompts(points: PointPrompts | None, element: str, view_size: tuple[int
     symmetry = SYMMETRIES[element]
     if points is None or symmetry.name == 'identity':
         return points
+    import torch
+
     # SAM2 takes (x, y) for the middle of a pixel.
     turned = [[symmetry.point(x + 0.5, y + 0.5, *view_size) for x, y in one] for one in points.coords.tolist()]
     coords = torch.tensor(turned) - 0.5
@@ -63,7 +66,7 @@ def turn_prompts(points: PointPrompts | None, element: str, view_size: tuple[int
     # The corner that was upper left may be another one now.
     box = coords[:, corners]
     coords[:, corners] = box.sort(dim=1).values
-    return PointPrompts(coords, points.labels)
+    return points._replace(coords=coords)
 
 
 def _listed(point: Points) -> list:

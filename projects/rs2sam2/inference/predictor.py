@@ -6,7 +6,7 @@ import numpy as np
 
 from rs2sam2.inference.images import InputImage
 from rs2sam2.inference.inferencer import RefSegInferencer
-from rs2sam2.inference.results import resize_logits
+from rs2sam2.inference.prediction import resize_logits
 
 
 class InferencerWindowPredictor:
@@ -37,7 +37,6 @@ class InferencerWindowPredictor:
         """
         inferencer = self.inferencer
         batch = [inferencer.prepare(inferencer.prepare_image(InputImage(one, 'window')), expression) for one in images]
-        samples = inferencer.forward(batch)
-        self.scores = [sample.presence for sample in samples]
-        size = images[0].shape[:2]
-        return np.concatenate([resize_logits(sample.seg_logits.data, size).cpu().numpy() for sample in samples])
+        found = inferencer.forward(batch)
+        self.scores = [prediction.presence for prediction in found]
+        return resize_logits(np.stack([prediction.logits for prediction in found]), images[0].shape[:2])

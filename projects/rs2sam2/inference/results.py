@@ -1,22 +1,31 @@
 """What is known about one expression in one image after segmentation."""
 
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+from PIL import Image
 
 from rs2sam2.datasets.masks import encode_mask
-from rs2sam2.errors import CheckpointError
-from rs2sam2.structures import RefSegDataSample
+from rs2sam2.errors import CheckpointError, DataError
+from rs2sam2.inference.images import ImageSource, load_image
+from rs2sam2.inference.prediction import Prediction, resize_logits
+from rs2sam2.terminal import plain
+from rs2sam2.visualization.overlay import OVERLAY_SIDE, draw_overlay
+
+if TYPE_CHECKING:
+    import shapely
 
 PRESENCE = 'presence'
 MEAN_PROBABILITY = 'mean foreground probability'
 NOTHING_FOUND = 'no pixel is foreground'
+NOTEBOOK_SIDE = 800
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SegmentationResult:
     """Mask and scores of one expression.
 
@@ -35,6 +44,7 @@ class SegmentationResult:
         notes: what the user should know about how the image was read and the expression understood.
         averaged_over: symmetries of the copies whose predictions were averaged; the identity alone without
             test-time augmentation.
+        source: what the user gave as the image, from which pictures are drawn; None where nobody said.
     """
 
     expression: str
@@ -50,46 +60,49 @@ class SegmentationResult:
     precision: str = 'fp32'
     notes: tuple[str, ...] = ()
     averaged_over: tuple[str, ...] = ('identity',)
+    source: ImageSource | None = field(default=None, compare=False)
 
     @classmethod
-    def from_data_sample(
-        cls, sample: RefSegDataSample, min_score: float | None = None, notes: tuple[str, ...] = ()
+    def from_prediction(
+        cls,
+        prediction: Prediction,
+        min_score: float | None = None,
+        notes: tuple[str, ...] = (),
+        source: ImageSource | None = None,
     ) -> 'SegmentationResult':
         """Read a prediction; below `min_score` the mask is emptied and the reason says so.
 
         Raises:
             CheckpointError: the model returned NaN or infinity, which is no mask, not an empty one either.
         """
-        logits = sample.seg_logits.data[0].float().cpu().numpy()
-        check_finite(logits, sample.presence, sample.pred_iou)
-        mask = sample.pred_sem_seg.data[0].bool().cpu().numpy()
-        pseudo = sample.get('pseudo_mask')
-        presence = sample.presence
-        score, kind = score_mask(logits, presence)
+        logits, mask = prediction.logits, prediction.mask
+        check_finite(logits, prediction.presence, prediction.predicted_iou)
+        score, kind = score_mask(logits, prediction.presence)
         reason = None if mask.any() else NOTHING_FOUND
         if reason is None and min_score is not None and score < min_score:
             reason = f'the score {score:.3f} ({kind}) is below {min_score}'
             mask = np.zeros_like(mask)
         return cls(
-            expression=sample.expression,
-            image=sample.img_path,
+            expression=prediction.expression,
+            image=prediction.image,
             mask=mask,
             logits=logits,
-            pseudo_mask=None if pseudo is None else pseudo.data[0].cpu().numpy(),
-            predicted_iou=sample.pred_iou,
-            presence=presence,
+            pseudo_mask=prediction.pseudo_mask,
+            predicted_iou=prediction.predicted_iou,
+            presence=prediction.presence,
             score=score,
             score_kind=kind,
             reason=reason,
-            precision=sample.precision,
+            precision=prediction.precision,
             notes=notes,
-            averaged_over=sample.get('averaged_over', ('identity',)),
+            averaged_over=prediction.averaged_over,
+            source=source,
         )
 
     @cached_property
     def probability(self) -> np.ndarray:
         """Probability of foreground at the image's own size, (H, W) float32; not touched by `min_score`."""
-        return resize_logits(torch.from_numpy(self.logits)[None], self.size)[0].sigmoid().numpy()
+        return sigmoid(resize_logits(self.logits, self.size))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -141,6 +154,79 @@ class SegmentationResult:
             'averaged_over': list(self.averaged_over),
         }
 
+    def polygons(self) -> 'list[shapely.Polygon]':
+        """Outlines of the mask's connected parts, the largest first, holes kept, in pixels of the image.
+
+        They follow the pixels' edges: their areas are numbers of pixels. x goes to the right and y down, and (0, 0) is
+        the image's upper left corner. `SegmentationResults.to_geodataframe` puts them on the ground.
+
+        Raises:
+            ConfigError: the extra [geo] is not installed.
+        """
+        from rs2sam2.inference.outlines import trace
+
+        return trace(self.mask)
+
+    def overlay(self, side: int = OVERLAY_SIDE) -> Image.Image:
+        """The mask tinted and outlined over its image.
+
+        Args:
+            side: longest side of the picture, in pixels; a smaller image keeps its size.
+
+        Raises:
+            DataError: the image cannot be read any more, or has another size by now.
+        """
+        if self.source is None:
+            raise DataError(
+                f'the pixels of {self.image} are not known here: draw_overlay(image, result.mask) draws them'
+            )
+        pixels = load_image(self.source, self.image).pixels
+        if pixels.shape[:2] != self.size:
+            raise DataError(f'{self.image} has another size than when it was segmented: segment it again')
+        return Image.fromarray(draw_overlay(pixels, self.mask, side))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result; the suffix says what of it.
+
+        .png and .tif hold the mask (255 on the target), .jpg and .webp the overlay,
+        .json holds `to_dict`, .geojson and .gpkg the polygons (extra [geo]; on the ground where the image has a place
+        there). The file is written whole or not at all.
+
+        Returns:
+            The path.
+
+        Raises:
+            ConfigError: there is no such suffix, or the path is no place for a file.
+            OutputError: it cannot be written.
+        """
+        from rs2sam2.inference.saving import save_result
+
+        return save_result(self, Path(path))
+
+    def show(self) -> None:
+        """Show the overlay: below the cell in a notebook, in a window of the system's viewer elsewhere."""
+        picture = self.overlay()
+        if in_notebook():
+            from IPython.display import display
+
+            display(picture)
+        else:
+            picture.show(f'{self.expression} - {self.image}')
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows for a result; None where the image is not at hand any more."""
+        try:
+            picture = self.overlay(NOTEBOOK_SIDE)
+        except DataError:
+            return None
+        file = io.BytesIO()
+        picture.save(file, 'PNG')
+        return file.getvalue()
+
+    def __repr__(self) -> str:
+        found = self.reason if self.empty else f'{self.area:,} of {self.mask.size:,} pixels'
+        return f'<{cut(self.expression)!r} in {plain(self.image)}: {found}, score {self.score:.2f}>'
+
 
 def check_finite(logits: np.ndarray, *scores: float | None) -> None:
     """Refuse what a model returned if it holds NaN or infinity.
@@ -164,9 +250,25 @@ def score_mask(logits: np.ndarray, presence: float | None) -> tuple[float, str]:
     kind = MEAN_PROBABILITY if presence is None else PRESENCE
     if not foreground.size:
         return 0.0, kind
-    return (float((1 / (1 + np.exp(-foreground))).mean()) if presence is None else presence), kind
+    return (float(sigmoid(foreground).mean()) if presence is None else presence), kind
 
 
-def resize_logits(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """(B, h, w) log-odds to (B, H, W), bilinear as the model's own masks are."""
-    return F.interpolate(logits[:, None], size=tuple(size), mode='bilinear', align_corners=False)[:, 0]
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of log-odds, without overflow."""
+    small = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, 1, small) / (1 + small)
+
+
+def cut(text: str, length: int = 60) -> str:
+    """The beginning of a long text."""
+    return text if len(text) <= length else text[:length] + '…'
+
+
+def in_notebook() -> bool:
+    """Whether a notebook's kernel runs this."""
+    try:
+        from IPython import get_ipython
+    except ModuleNotFoundError:
+        return False
+    shell = get_ipython()
+    return shell is not None and hasattr(shell, 'kernel')

@@ -9,7 +9,6 @@ from mmengine.config import Config
 from rs2sam2.engine.launch import load_config
 from rs2sam2.engine.work_dir import POINTER, latest_checkpoint
 from rs2sam2.errors import CheckpointError, ConfigError, TokenizerError
-from rs2sam2.models.protocol import ReferringSegmentor
 from rs2sam2.weights.bundle import MANIFEST, is_bundle, read_bundle
 from rs2sam2.weights.hub import COMPANIONS, Fetched, fetch, parse_place
 from rs2sam2.weights.zoo import (
@@ -43,18 +42,6 @@ class ModelSource(NamedTuple):
     config: Config
     config_path: Path
     weights: Path
-
-
-class SceneDefaults(NamedTuple):
-    """How a model wants scenes cut.
-
-    Attributes:
-        window: side of a window in pixels.
-        gsd: metres a pixel that it was trained at; None where nobody said.
-    """
-
-    window: int
-    gsd: float | None
 
 
 def find_model(model: str | Path, weights: str | Path | None = None) -> ModelSource:
@@ -148,12 +135,6 @@ def test_pipeline(config: Config) -> list[dict]:
     if not pipeline:
         raise ConfigError(f'{config.filename} has no test_dataloader.dataset.pipeline, which says how to read images')
     return pipeline
-
-
-def scene_defaults(config: Config, model: ReferringSegmentor) -> SceneDefaults:
-    """What the config says under `scene = dict(window=..., gsd=...)`; else windows of the size of the model's view."""
-    stated = config.get('scene', {})
-    return SceneDefaults(stated.get('window', model.input_spec.image_size), stated.get('gsd'))
 
 
 def place_tokenizer(config: Config, folders: Sequence[Path], needs: Sequence[str] = ()) -> None:

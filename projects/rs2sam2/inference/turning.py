@@ -1,14 +1,12 @@
 """Test-time augmentation of one image: its turned copies, and what is said of them."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from mmengine.config import Config
 
-from rs2sam2.datasets.transforms.turning import order_elements
 from rs2sam2.errors import TurnError
-from rs2sam2.symmetry import SYMMETRIES
+from rs2sam2.symmetry import SYMMETRIES, order_elements
 from rs2sam2.text.directions import turn
 
 Elements = str | Sequence[str]
@@ -26,7 +24,7 @@ class Turning(NamedTuple):
     top: str = 'at the top'
 
     @classmethod
-    def of(cls, tta: Elements | None, config: Config) -> 'Turning':
+    def of(cls, tta: Elements | None, config: Mapping[str, Any]) -> 'Turning':
         """From 'all', names of symmetries, or None for none; `tta = dict(top=...)` of the config says the wording.
 
         Raises:

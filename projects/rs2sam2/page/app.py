@@ -75,7 +75,7 @@ class Page:
     def build(self) -> gr.Blocks:
         """Lay the page out and connect it."""
         source = self.inferencer.source
-        device = next(self.inferencer.model.parameters()).device
+        device = self.inferencer.device_name
         with gr.Blocks(
             title='RS2-SAM2', analytics_enabled=False, delete_cache=(KEPT_SECONDS // 10, KEPT_SECONDS)
         ) as blocks:

@@ -14,7 +14,7 @@ from rs2sam2.geo.reader import SceneReader
 from rs2sam2.geo.scene import SceneResult, segment_scene
 from rs2sam2.geo.sources import find_upload
 from rs2sam2.inference import InferencerWindowPredictor, RefSegInferencer
-from rs2sam2.inference.source import scene_defaults
+from rs2sam2.inference.scene_defaults import scene_defaults
 
 SHOWN_SIDE = 2048
 # Of a visitor's file nothing else is looked at, not even what lies beside it.
@@ -89,7 +89,7 @@ def open_scene(path: str) -> OpenScene:
 
 def window_of(scene: OpenScene, inferencer: RefSegInferencer) -> int | None:
     """Side of the windows that a scene is cut into; None where one view takes the whole."""
-    defaults = scene_defaults(inferencer.source.config, inferencer.model)
+    defaults = scene_defaults(inferencer)
     whole = max(scene.shape) <= defaults.window and (defaults.gsd is None or not scene.placed)
     return None if whole else defaults.window
 
@@ -115,7 +115,7 @@ def segment_windows(
     Raises:
         RefSegError: it cannot be segmented.
     """
-    defaults = scene_defaults(inferencer.source.config, inferencer.model)
+    defaults = scene_defaults(inferencer)
     vector = folder / ('mask.gpkg' if scene.placed and scene.crs is None else 'mask.geojson')
     with rasterio.Env(**_ALONE):
         result = segment_scene(

@@ -41,7 +41,7 @@ def read_asks(
             height, width = image_size(copy.name, REMEDY)
             if height * width > max_pixels:
                 raise DataError(f'{name} has {height * width:,} pixels, more than {max_pixels:,}: send it as a scene')
-            image = load_image(copy.name)._replace(name=name)
+            image = load_image(copy.name)._replace(name=name, source=None)
         except RefSegError as error:
             raise type(error)(str(error).replace(copy.name, name)) from error
     box = None if form.box is None else _numbers(form.box, 'box', (4,))

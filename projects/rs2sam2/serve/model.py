@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
+import numpy as np
 from batched.aio import AsyncBatchProcessor
 
 from rs2sam2.errors import RefSegError
+from rs2sam2.inference.arguments import Box, Points
 from rs2sam2.inference.inferencer import PreparedImage, RefSegInferencer
-from rs2sam2.inference.points import Box, Points
-from rs2sam2.inference.results import SegmentationResult, resize_logits
+from rs2sam2.inference.prediction import Prediction, resize_logits
+from rs2sam2.inference.results import SegmentationResult
 from rs2sam2.serve.metrics import Metrics
-from rs2sam2.structures import RefSegDataSample
 
 GATHER_MS = 5.0
 """How long the first of a batch waits for others."""
@@ -173,16 +174,15 @@ def _groups(waiting: Sequence[_Waiting]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _is_near(prediction: RefSegDataSample) -> bool:
+def _is_near(prediction: Prediction) -> bool:
     """Whether a pixel is so near to the decision that rounding in another batch could tip it, in fp32.
 
     In half precision a batch changes the third digit: there, all masks would have to be made again.
     """
     if prediction.precision != 'fp32':
         return False
-    logits = prediction.seg_logits.data.float()
-    resized = resize_logits(logits, prediction.ori_shape[:2])
-    return bool((resized.abs() < NEAR * logits.abs().max()).any())
+    resized = resize_logits(prediction.logits, prediction.mask.shape)
+    return bool((np.abs(resized) < NEAR * np.abs(prediction.logits).max()).any())
 
 
 def _is_score_near(result: SegmentationResult, min_score: float | None) -> bool:

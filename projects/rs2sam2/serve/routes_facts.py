@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, Response
 
-from rs2sam2.inference.source import scene_defaults
+from rs2sam2.inference.scene_defaults import scene_defaults
 from rs2sam2.serve.metrics import CONTENT_TYPE
 from rs2sam2.serve.schemas import Health, Model
 from rs2sam2.serve.service import Shared, problems
@@ -22,11 +22,11 @@ async def health() -> dict:
 async def model(service: Shared) -> dict:
     """What it is, and what it learned from."""
     inferencer = service.model.inferencer
-    source, defaults = inferencer.source, scene_defaults(inferencer.source.config, inferencer.model)
+    source, defaults = inferencer.source, scene_defaults(inferencer)
     return {
         'name': source.config_path.name if source.config_path.suffix == '.py' else source.config_path.parent.name,
         'weights': source.weights.name,
-        'device': str(next(inferencer.model.parameters()).device),
+        'device': inferencer.device_name,
         'precision': inferencer.precision,
         'trained_on': inferencer.trained_on,
         'takes_points': inferencer.model.takes_points,

@@ -9,7 +9,7 @@ import rasterio
 from rs2sam2.geo.scene import segment_scene
 from rs2sam2.geo.sources import RasterSource, explained, find_upload, open_raster
 from rs2sam2.inference import InferencerWindowPredictor, RefSegInferencer
-from rs2sam2.inference.source import scene_defaults
+from rs2sam2.inference.scene_defaults import scene_defaults
 from rs2sam2.serve.jobs import UPLOAD, Job, JobStore
 from rs2sam2.serve.model import SharedModel
 from rs2sam2.serve.paths import allowed_scene
@@ -70,7 +70,7 @@ def run_scene(
     """
     options = job.options
     inferencer = model.turned(options.tta)
-    defaults = scene_defaults(inferencer.source.config, inferencer.model)
+    defaults = scene_defaults(inferencer)
     folder = store.results_of(job)
     outputs = {name: folder / file for name, file in job.outputs.items()}
     with rasterio.Env(**(_ALONE if job.uploaded else {})):

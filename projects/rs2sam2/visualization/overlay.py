@@ -14,6 +14,7 @@ MISSED = (255, 200, 48)
 FOUND = (72, 190, 255)
 """Colour of what was found where nobody knows the truth."""
 
+OVERLAY_SIDE = 2048
 OVERSAMPLING = 2
 TINT = 0.42
 HEAT = 0.62
@@ -63,6 +64,13 @@ def draw_regions(
     for mask, colour in masks:
         canvas[mask & ~_rank(mask, ImageFilter.MinFilter, 3)] = colour
     return Image.fromarray(canvas.round().clip(0, 255).astype(np.uint8)).reduce(OVERSAMPLING)
+
+
+def draw_overlay(image: np.ndarray, mask: np.ndarray, side: int = OVERLAY_SIDE) -> np.ndarray:
+    """Tint and outline a mask (H, W) bool over an image (H, W, 3) uint8; the longer side is at most `side` pixels."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((side, side))
+    return np.asarray(draw_regions(picture, [(mask, FOUND)]))
 
 
 def draw_heat(image: Image.Image, values: np.ndarray) -> Image.Image:

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rs2sam2.errors import CheckpointError
-from rs2sam2.files import place_of, read_regular
+from rs2sam2.files import place_of, read_regular, replace_durably
 from rs2sam2.json_text import parse_json
 from rs2sam2.weights.pickle_guard import guard
 
@@ -231,13 +231,6 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f'.{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}')
 
 
-def replace_durably(temporary: Path, path: Path) -> None:
-    """Put a finished file in place of another, so that a crash leaves one of the two, whole."""
-    _sync(temporary)
-    os.replace(temporary, path)
-    _sync(path.parent)
-
-
 def remove_leftovers(folder: Path, name: str) -> list[str]:
     """Remove the temporary files that killed processes left of a file; those that another process writes stay.
 
@@ -305,14 +298,6 @@ def _register_tagger() -> None:
 def _tag_as_cpu(storage: Any) -> str | None:
     """What `torch.save` writes down as a tensor's device; None where the next tagger is to say it."""
     return 'cpu' if _tags_as_cpu.get() else None
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refuse_kind(file: Path, name: str, tensor: Tensor) -> None:

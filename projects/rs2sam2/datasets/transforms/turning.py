@@ -6,7 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from rs2sam2.errors import ConfigError, TurnError
-from rs2sam2.symmetry import SYMMETRIES, find_symmetry
+from rs2sam2.symmetry import SYMMETRIES, find_symmetry, order_elements
 from rs2sam2.text.directions import turn, turns
 
 LOADERS = ('LoadRGBImage', 'LoadReferringMask')
@@ -79,16 +79,6 @@ class RandomTurn(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(elements={self.elements}, top={self.top!r})'
-
-
-def order_elements(names: Sequence[str]) -> tuple[str, ...]:
-    """Symmetries for test-time augmentation, in their usual order: the identity, always, then those named; 'all'.
-
-    Raises:
-        ConfigError: there is no such symmetry.
-    """
-    wanted = set(SYMMETRIES) if 'all' in names else {find_symmetry(name).name for name in names}
-    return tuple(name for name in SYMMETRIES if name in wanted or name == 'identity')
 
 
 def turned_pipeline(steps: Sequence[dict], elements: Sequence[str], top: str = 'at the top') -> list[dict]:

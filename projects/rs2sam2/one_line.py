@@ -1,0 +1,69 @@
+"""What a run says when it cannot go on: one line for a user's mistake or a stop; bugs keep their traceback."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+from rs2sam2.errors import RefSegError, TrainingError
+from rs2sam2.signals import Stopped, stop_by_exception
+
+EXIT_BAD_INPUT = 2
+
+
+@contextlib.contextmanager
+def one_line_errors(
+    when_stopped: str = '', explain: Callable[[Exception], RefSegError | None] = lambda error: None
+) -> Iterator[None]:
+    """Print a `RefSegError` as one line on stderr and exit with 2; other errors are bugs and keep their traceback.
+
+    Ctrl+C, SIGTERM and SIGHUP end what runs in order, with one line (see `rs2sam2.signals`). Of several processes
+    of torch's the first one speaks; a process group is left.
+
+    Args:
+        when_stopped: what the line of a stop says besides.
+        explain: gives what a user needs to know of a RuntimeError, TypeError or KeyError; None for a bug.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that has no such letter shows its number.
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
+    try:
+        with stop_by_exception():
+            yield
+    except Stopped as stopped:
+        if _rank() == 0:
+            print(f'stopped by {stopped.name}{stopped.text or when_stopped}', file=sys.stderr)
+        if _process_group() is not None:
+            # Leaving the group would wait for processes that may be gone.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(stopped.code)
+        raise
+    except (RefSegError, RuntimeError, TypeError, KeyError) as error:
+        told = error if isinstance(error, RefSegError) else explain(error)
+        if told is None:
+            raise
+        if not isinstance(told, TrainingError) or _rank() == 0:
+            print(f'error: {told}', file=sys.stderr)
+        _leave_process_group()
+        sys.exit(EXIT_BAD_INPUT)
+    # Not left to the end of the interpreter, where threads of the group may still be at work.
+    _leave_process_group()
+
+
+def _process_group() -> ModuleType | None:
+    """torch.distributed where this process is one of several; torch is not imported for it."""
+    dist = sys.modules.get('torch.distributed')
+    return dist if dist is not None and dist.is_available() and dist.is_initialized() else None
+
+
+def _rank() -> int:
+    group = _process_group()
+    return 0 if group is None else group.get_rank()
+
+
+def _leave_process_group() -> None:
+    if (group := _process_group()) is not None:
+        group.destroy_process_group()
