@@ -138,6 +138,23 @@ def test_no_target_is_marked_and_its_class_is_absent(coco):
     assert not [ref for ref in coco.refs() if 'no_target' in ref and not ref['no_target']]
 
 
+def test_sentences_that_mean_several_are_marked_and_change_no_others(coco):
+    coco.convert('a')
+    report = coco.convert('b', several=2)
+    plain, more = ([ref for ref in coco.refs(out) if not ref.get('several')] for out in 'ab')
+    assert [ref['sentences'][0]['sent'] for ref in plain] == [ref['sentences'][0]['sent'] for ref in more]
+    marked = [ref for ref in coco.refs('b') if ref.get('several')]
+    assert len(marked) == report.several.total() > 0
+    instances = json.loads((coco.root / 'b/rrsisd/instances.json').read_text())
+    for ref in marked:
+        mask = coco_mask.decode(instances['annotations'][ref['ann_id']]['segmentation'])[..., 0]
+        ys, xs = np.nonzero(mask)
+        box = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+        assert instances['annotations'][ref['ann_id']]['bbox'] == box
+    with pytest.raises(DataError, match='several -1'):
+        coco.convert('c', several=-1)
+
+
 def test_a_class_that_is_never_said_to_be_absent(coco):
     report = coco.convert(no_target_share=0.45, never_absent=['storagetank'])
     assert report.no_target.total() == 0

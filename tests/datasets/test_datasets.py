@@ -136,6 +136,17 @@ def test_sentences_that_mean_nothing(tree, caplog):
     refused('no_target=.* there are drop and keep', ConfigError, data_root=str(tree), no_target='maybe')
 
 
+def test_sentences_that_mean_several_are_left_out_unless_asked_for(tree):
+    def change(refs, instances):
+        refs[4].update(several=True)
+
+    rewrite(tree, change)
+    assert len(RRSISDDataset(data_root=str(tree))) == 10
+    assert len(RRSISDDataset(data_root=str(tree), several='keep')) == 11
+    assert len(RRSISDDataset(data_root=str(tree), several='only')) == 1
+    refused('several=.* there are drop, keep and only', ConfigError, data_root=str(tree), several='all')
+
+
 def test_skip_ids(tree):
     os.remove(tree / JPEGS / '00004.jpg')
     os.remove(tree / JPEGS / '00007.jpg')

@@ -125,6 +125,7 @@ def test_layout_is_that_of_rrsisd(demo):
 def test_rles_decode_to_the_annotated_masks(demo):
     refs, instances = tables(demo)
     empty = {r['ann_id'] for r in refs if r.get('no_target')}
+    groups = {r['ann_id'] for r in refs if r.get('several')}
     by_image = {}
     for annotation in instances['annotations']:
         (rle,) = annotation['segmentation']
@@ -137,12 +138,14 @@ def test_rles_decode_to_the_annotated_masks(demo):
             rows, columns = np.nonzero(mask)
             box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
             assert annotation['bbox'] == box
-            by_image.setdefault(annotation['image_id'], []).append(mask)
+            if annotation['id'] not in groups:
+                by_image.setdefault(annotation['image_id'], []).append(mask)
     assert all(np.sum(masks, 0).max() == 1 for masks in by_image.values())
 
 
 def test_the_data_set_class_reads_it(demo):
     refs, instances = tables(demo)
+    refs = [ref for ref in refs if not ref.get('several')]
     areas = {a['id']: a['area'] for a in instances['annotations']}
     pipeline = [LoadRGBImage(), LoadReferringMask()]
     for split in SPLITS:
@@ -155,6 +158,7 @@ def test_the_data_set_class_reads_it(demo):
 def test_negative_refs_are_of_train_and_of_an_absent_class(tmp_path):
     folder = build_demo_dataset(tmp_path / 'set', {'train': 20, 'test': 6}, size=64, seed=0, no_target_share=0.3)
     refs, instances = tables(folder)
+    refs = [ref for ref in refs if not ref.get('several')]
     negative = [r for r in refs if r.get('no_target')]
     assert {r['split'] for r in negative} == {'train'}
     assert 0.15 < len(negative) / sum(r['split'] == 'train' for r in refs) < 0.45
@@ -188,7 +192,9 @@ def test_tokenizer_knows_the_sentences_in_the_scheme_of_beit3(demo):
     refs, _ = tables(demo)
     for ref in refs:
         for sentence in ref['sentences']:
-            assert len(model.encode(sentence['raw'])) == len(sentence['tokens'])
+            # Only 'All', which no other sentence has, is spelled.
+            spelled = 2 * (sentence['tokens'][0] == 'All')
+            assert len(model.encode(sentence['raw'])) == len(sentence['tokens']) + spelled
     assert model.unk_id() not in model.encode('A Windmill, 3 metres high!')
 
 
@@ -243,3 +249,22 @@ def test_a_mosaic_has_its_objects_whole_where_its_labels_say():
         mask = mosaic.labels == one.object_id + 1
         assert mask.sum() == mask[y0:y1, x0:x1].sum() == one.area
     assert len(draw_mosaic(np.random.default_rng(4), 600, most=5).objects) <= 5
+
+
+def test_sentences_that_mean_several_come_last_and_are_marked(demo):
+    refs, instances = tables(demo)
+    marks = [bool(ref.get('several')) for ref in refs]
+    assert marks == sorted(marks)
+    several = [ref for ref in refs if ref.get('several')]
+    assert [sum(ref['split'] == split for ref in several) for split in ('train', 'val', 'test')] == [20, 2, 3]
+    singles = {one['id']: one for one in instances['annotations'] if one['id'] < min(ref['ann_id'] for ref in several)}
+    for ref in several:
+        mask = coco_mask.decode(instances['annotations'][ref['ann_id']]['segmentation'])[..., 0].astype(bool)
+        assert mask.any() != ref.get('no_target', False)
+        for one in singles.values():
+            if one['image_id'] == ref['image_id'] and one['area'] and one['category_id'] == ref['category_id']:
+                inside = coco_mask.decode(one['segmentation'])[..., 0].astype(bool) & mask
+                assert inside.sum() in (0, one['area'])
+    without = len(RRSISDDataset(data_root=str(demo), split='test'))
+    assert len(RRSISDDataset(data_root=str(demo), split='test', several='only')) == 3
+    assert len(RRSISDDataset(data_root=str(demo), split='test', several='keep')) == without + 3

@@ -6,16 +6,21 @@ import re
 import numpy as np
 import pytest
 
+from rs2sam2.text.choosing import choose
 from rs2sam2.text.grammar import (
     COLOURS,
     ReferredObject,
     Wording,
     absent_expression,
+    absent_group,
+    describe_groups,
     describe_objects,
     measure_colour,
     vocabulary,
 )
 from rs2sam2.text.position import uses_position
+from rs2sam2.text.reading import read_expression
+from rs2sam2.text.semantics import CELLS
 
 CATEGORIES = ('airplane', 'storage tank', 'ground track field', 'ship')
 SIDE = 300
@@ -269,3 +274,39 @@ def test_what_lies_across_the_image_leads_nowhere():
     cautious = texts(Wording(whole_leads=True))
     assert not [text for text in cautious if re.search('left one|right one|leftmost|rightmost', text)]
     assert any('upper one' in text for text in cautious)
+
+
+def test_each_group_sentence_means_all_of_a_kind_and_only_those():
+    rng = np.random.default_rng(2)
+    kinds = set()
+    for _ in range(40):
+        objects = population(rng, int(rng.integers(1, 9)))
+        for group in describe_groups(objects, (SIDE, SIDE), rng, number=9):
+            words = group.text.lower().replace(',', '').split()
+            assert words[0] in ('all', 'the')
+            category = next(one for one in CATEGORIES if f'{one}s' in group.text)
+            colour = next((word for word in COLOURS if word in words), None)
+            place = next((cell for row in CELLS for cell in row if group.text.endswith(f' {cell}')), None)
+            meant = [one for one in objects if one.object_id in group.object_ids]
+            assert {one.category for one in meant} == {category}
+            assert colour is None or {one.colour for one in meant} == {colour}
+            if place is None and colour is None and 'size' not in group.kinds:
+                assert len(meant) == sum(one.category == category for one in objects)
+            if place is not None:
+                reading = read_expression(group.text)
+                scores = {one.object_id: 1.0 for one in objects}
+                alike = [one for one in objects if one.category == category]
+                assert choose(reading, alike, [], (SIDE, SIDE), scores).taken == set(group.object_ids)
+            assert len(meant) > 1 or words[0] == 'all'
+            kinds |= group.kinds
+    assert kinds == {'class', 'colour', 'size', 'position'}
+
+
+def test_an_absent_group_is_absent():
+    rng = np.random.default_rng(5)
+    objects = [one for one in population(rng, 8) if one.category != 'ship']
+    for _ in range(30):
+        said = absent_group(objects, ['ship'], rng)
+        colour = next((word for word in COLOURS if f' {word} ' in said), None)
+        assert 'ships' in said or all(one.colour not in (None, colour) for one in objects if one.category in said)
+    assert absent_group([objects[0]], [], rng, colours=()) is None

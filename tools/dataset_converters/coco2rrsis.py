@@ -40,6 +40,13 @@ def parse_args() -> argparse.Namespace:
         '--never-absent', nargs='+', default=(), metavar='CLASS', help='classes that are not annotated everywhere'
     )
     parser.add_argument(
+        '--several',
+        type=int,
+        default=0,
+        help='most sentences an image that mean every object of a kind, marked so; only right where classes are '
+        'annotated everywhere (default: %(default)s)',
+    )
+    parser.add_argument(
         '--min-area', type=int, default=MIN_AREA, help='smaller objects get no sentence; pixels (default: %(default)s)'
     )
     parser.add_argument('--seed', type=int, default=0, help='of everything random (default: %(default)s)')
@@ -64,7 +71,7 @@ def show(report: ConversionReport, out: str) -> None:
     table.add_column('')
     for column in (*SPLITS, 'all'):
         table.add_column(column, justify='right')
-    for name in ('images', 'refs', 'sentences', 'no_target'):
+    for name in ('images', 'refs', 'sentences', 'no_target', 'several'):
         counts = getattr(report, name)
         table.add_row(name.replace('_', '-'), *(f'{counts[split]:,}' for split in SPLITS), f'{counts.total():,}')
     console.print(table)
@@ -92,6 +99,7 @@ def main() -> None:
             dict(zip(SPLITS, args.splits, strict=True)),
             args.no_target_share,
             args.never_absent,
+            args.several,
             args.min_area,
             args.seed,
             args.workers,

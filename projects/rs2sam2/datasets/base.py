@@ -29,6 +29,8 @@ class RefSegDataset(BaseSegDataset):
             applied to the whole split, before `filter_cfg` and `indices`.
         no_target: What to do with sentences that are marked to mean nothing in their image: 'drop' leaves them out and
             logs how many, 'keep' makes them samples with an empty mask, which `GeneralizedRRSISMetric` scores.
+        several: What to do with sentences that are marked to mean every object of a kind: 'drop' leaves them out (the
+            published protocols know none) and logs how many; 'keep' takes them too, 'only' nothing else.
         filter_cfg: `dict(categories=(...))` keeps the samples of these categories.
         metainfo: Replaces entries of the class's `METAINFO`. Checkpoints carry `dataset_name` and `about`, a phrase on
             what kind of pictures these are, and the commands repeat them (see `inference/training_data.py`).
@@ -48,6 +50,7 @@ class RefSegDataset(BaseSegDataset):
         skip_ids: Iterable[str | int] = (),
         control: str | None = None,
         no_target: str = 'drop',
+        several: str = 'drop',
         filter_cfg: dict | None = None,
         metainfo: dict | None = None,
         **kwargs,
@@ -58,6 +61,8 @@ class RefSegDataset(BaseSegDataset):
             raise ConfigError(f'control={control!r} of {type(self).__name__}: there are {", ".join(CONTROLS)}')
         if no_target not in ('drop', 'keep'):
             raise ConfigError(f'no_target={no_target!r} of {type(self).__name__}: there are drop and keep')
+        if several not in ('drop', 'keep', 'only'):
+            raise ConfigError(f'several={several!r} of {type(self).__name__}: there are drop, keep and only')
         unknown = set(filter_cfg or ()) - {'categories'}
         if unknown:
             raise ConfigError(f'filter_cfg of {type(self).__name__} has {sorted(unknown)}; it knows only categories')
@@ -67,6 +72,7 @@ class RefSegDataset(BaseSegDataset):
         self.skip_ids = frozenset(str(one) for one in skip_ids)
         self.control = control
         self.no_target = no_target
+        self.several = several
         self.on_problem: Callable[[DataError], None] | None = None
         # Checkpoints carry the meta information, and the strict loader reads plain containers only.
         if isinstance(metainfo, ConfigDict):
@@ -143,10 +149,24 @@ class RefSegDataset(BaseSegDataset):
                     'current',
                 )
             samples = meant
+        samples = self._by_number(samples)
         if not samples:
             raise DataError(f'{self.ann_file} has no usable sample in split {self.split!r}; choose another split')
         self._check_ids(samples)
         return samples
+
+    def _by_number(self, samples: list[dict]) -> list[dict]:
+        """The samples that `several` asks for."""
+        several = [sample for sample in samples if sample.get('several')]
+        if self.several == 'only':
+            return several
+        if self.several == 'keep' or not several:
+            return samples
+        print_log(
+            f'{self.ann_file}: {len(several):,} sentences of {self.split} mean every object of a kind: dropped',
+            'current',
+        )
+        return [sample for sample in samples if not sample.get('several')]
 
     def check_skip_ids(self, known: set[str]) -> None:
         """Check `skip_ids` against the ids that the files know.

@@ -21,7 +21,7 @@ from rs2sam2.datasets.splits import DEFAULT_SHARES, check_shares, empty_splits, 
 from rs2sam2.datasets.stable_hash import stable_hash
 from rs2sam2.errors import DataError
 from rs2sam2.text.colours import COLOURS, measure_colour
-from rs2sam2.text.grammar import ReferredObject, Wording, absent_expression, describe_objects
+from rs2sam2.text.grammar import ReferredObject, Wording, absent_expression, describe_groups, describe_objects
 
 MIN_AREA = 100
 """Objects of fewer pixels are not described: people cannot tell what they are."""
@@ -68,6 +68,7 @@ class ConversionReport:
     refs: Counter = field(default_factory=Counter)
     sentences: Counter = field(default_factory=Counter)
     no_target: Counter = field(default_factory=Counter)
+    several: Counter = field(default_factory=Counter)
     kinds: Counter = field(default_factory=Counter)
     left_out: Counter = field(default_factory=Counter)
     images_left_out: int = 0
@@ -83,6 +84,7 @@ class _Object:
     sentences: tuple[str, ...]
     kinds: tuple[frozenset[str], ...]
     no_target: bool = False
+    several: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class _Options:
     names: dict[int, str]
     per_object: int
     no_target_share: float
+    several: int
     min_area: int
     seed: int
     may_be_absent: tuple[int, ...]
@@ -172,7 +175,25 @@ def _describe(image: CocoImage, options: _Options) -> _Described:
         colours = [word for word in colours_of(name) if word in _COMMON]
         text = absent_expression(name, rng, colours, sized=not _is_ground(name))
         objects.append(_Object(key, empty, (0.0, 0.0, 0.0, 0.0), 0, (text,), (), no_target=True))
+    objects += _groups(image, seen, masks, options) if objects else []
     return _Described(image, objects, left_out)
+
+
+def _groups(
+    image: CocoImage, seen: list[ReferredObject], masks: dict[int, np.ndarray], options: _Options
+) -> list[_Object]:
+    """Sentences that mean every object of a kind, with all of them as one."""
+    # A generator of their own, so that all other sentences are what they are without them.
+    rng = np.random.default_rng([options.seed, stable_hash(image.file_name), 1])
+    found = []
+    for group in describe_groups(seen, image.size, rng, options.several, WORDING):
+        mask = np.any([masks[key] for key in group.object_ids], axis=0)
+        boxes = np.array([one.bbox for one in seen if one.object_id in group.object_ids])
+        bbox = tuple(map(float, (*boxes[:, :2].min(0), *boxes[:, 2:].max(0))))
+        category_id = image.objects[group.object_ids[0]].category_id
+        texts, kinds = (group.text,), (group.kinds,)
+        found.append(_Object(category_id, encode_mask(mask), bbox, int(mask.sum()), texts, kinds, several=True))
+    return found
 
 
 def _reason(mask: np.ndarray, min_area: int, described: bool) -> str | None:
@@ -230,6 +251,7 @@ def convert_coco(
     shares: dict[str, float] | None = None,
     no_target_share: float = 0.0,
     never_absent: Sequence[str] = (),
+    several: int = 0,
     min_area: int = MIN_AREA,
     seed: int = 0,
     workers: int = 1,
@@ -250,6 +272,8 @@ def convert_coco(
         no_target_share: Share of refs that mean nothing in their image, marked `no_target`: a sentence about a class
             that the image does not show. Only right where every object of the class is annotated.
         never_absent: Classes, by their names in the file, that are not: no sentence says that they are absent.
+        several: At most this many sentences an image that mean every object of a kind, marked `several`: data sets
+            leave them out unless they are asked for. Only right where every object of the classes is annotated.
         min_area: Objects of fewer pixels get no sentence (they are ruled out by the others' all the same).
         seed: Of everything random.
         workers: Processes.
@@ -263,9 +287,10 @@ def convert_coco(
     """
     shares = shares or DEFAULT_SHARES
     check_shares(shares)
-    if per_object < 1 or not 0 <= no_target_share < 0.5:
+    if per_object < 1 or several < 0 or not 0 <= no_target_share < 0.5:
         raise DataError(
-            f'per_object {per_object}, no_target_share {no_target_share}: use at least 1, and 0 <= share < 0.5'
+            f'per_object {per_object}, several {several}, no_target_share {no_target_share}: use at least 1, at least '
+            '0, and 0 <= share < 0.5'
         )
     coco, categories = read_coco(annotations)
     unknown = sorted({*(names or ()), *never_absent} - set(categories.values()))
@@ -275,7 +300,7 @@ def convert_coco(
         raise DataError(f'{images} is not a folder; give the folder of the images')
     said = {key: (names or {}).get(name, said_name(name)) for key, name in categories.items()}
     may_be_absent = tuple(key for key, name in categories.items() if name not in never_absent)
-    options = _Options(Path(images), said, per_object, no_target_share, min_area, seed, may_be_absent)
+    options = _Options(Path(images), said, per_object, no_target_share, several, min_area, seed, may_be_absent)
     splits = split_images([image.file_name for image in coco], shares, seed)
     report, tables = ConversionReport(), RRSISDTables(categories)
     with new_folder(out) as root:
@@ -304,8 +329,9 @@ def _add(described: _Described, split: str, tables: RRSISDTables, report: Conver
     image_id = tables.add_image(described.image.file_name, described.image.size)
     for one in described.objects:
         ann_id = tables.add_object(image_id, one.rle, one.category_id, one.bbox, one.area)
-        tables.add_ref(ann_id, split, one.sentences, one.no_target)
+        tables.add_ref(ann_id, split, one.sentences, one.no_target, one.several)
         report.refs[split] += 1
         report.sentences[split] += len(one.sentences)
         report.no_target[split] += one.no_target
+        report.several[split] += one.several
         report.kinds.update('+'.join(sorted(kinds)) for kinds in one.kinds)

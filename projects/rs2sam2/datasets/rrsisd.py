@@ -23,7 +23,8 @@ class RRSISDDataset(RefSegDataset):
         ann_file: The refs, a pickle of plain containers, below `data_root`.
         instances_file: The masks, below `data_root`.
         data_prefix: `img_path`, the folder of images, below `data_root`.
-        **kwargs: Those of `RefSegDataset`; a ref that carries `no_target: True` means nothing in its image.
+        **kwargs: Those of `RefSegDataset`; a ref that carries `no_target: True` means nothing in its image, one with
+            `several: True` every object of a kind.
     """
 
     METAINFO: ClassVar[dict] = dict(
@@ -163,6 +164,7 @@ class RRSISDDataset(RefSegDataset):
             segmentation=segmentation,
             mask_size=instances.sizes.get(str(ref['image_id'])),
             no_target=no_target,
+            several=bool(ref.get('several', False)),
         )
 
 

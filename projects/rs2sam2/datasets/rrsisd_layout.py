@@ -75,8 +75,13 @@ class RRSISDTables:
         self.annotations.append(place | {'area': area, 'category_id': category_id, 'iscrowd': 0})
         return ann_id
 
-    def add_ref(self, ann_id: int, split: str, sentences: Sequence[str], no_target: bool = False) -> None:
-        """Add what is said of an object, or with `no_target` of an object that is not there (its mask is empty)."""
+    def add_ref(
+        self, ann_id: int, split: str, sentences: Sequence[str], no_target: bool = False, several: bool = False
+    ) -> None:
+        """Add what is said of an object, or with `no_target` of an object that is not there (its mask is empty).
+
+        With `several` the sentences mean every object of a kind, and the annotation is all of them.
+        """
         first = self._sentences
         self._sentences += len(sentences)
         annotation = self.annotations[ann_id]
@@ -93,7 +98,8 @@ class RRSISDTables:
                 for k, text in enumerate(sentences)
             ],
         }
-        self.refs.append(ref | {'no_target': True} if no_target else ref)
+        marks = {'no_target': no_target, 'several': several}
+        self.refs.append(ref | {name: True for name, is_so in marks.items() if is_so})
 
     def write(self, root: Path) -> None:
         """Write both files below `root`; equal tables give equal bytes."""

@@ -17,7 +17,14 @@ from rs2sam2.datasets.rrsisd_layout import IMAGE_FOLDER, RRSISDTables, new_folde
 from rs2sam2.errors import DataError
 from rs2sam2.synthetic.scene import CATEGORIES, Scene, draw_scene
 from rs2sam2.synthetic.tokenizer import train_tokenizer
-from rs2sam2.text.grammar import ReferringExpression, absent_expression, describe_objects, vocabulary
+from rs2sam2.text.grammar import (
+    ReferringExpression,
+    absent_expression,
+    absent_group,
+    describe_groups,
+    describe_objects,
+    vocabulary,
+)
 
 JPEG_QUALITY = 92
 _RRSISD: tuple[str, ...] = RRSISDDataset.METAINFO['categories']  # an id is an index into it
@@ -55,6 +62,9 @@ class _Described:
     job: _Job
     objects: list[_Object]
     refs: list[tuple[int, bool, list[str]]]  # position among the objects, no target, sentences
+    groups: list[
+        tuple[_Object, str]
+    ]  # all objects of a kind as one, none where the mask is empty; what is said of them
 
 
 def _describe(scene: Scene, rng: np.random.Generator) -> list[tuple[int, bool, list[str]]]:
@@ -70,6 +80,22 @@ def _describe(scene: Scene, rng: np.random.Generator) -> list[tuple[int, bool, l
         simple_first = sorted(expressions[key], key=lambda e: ('relation' in e.kinds, 'position' in e.kinds))
         refs.append((int(key), False, [expression.text for expression in simple_first[:count]]))
     return refs
+
+
+def _describe_groups(scene: Scene, rng: np.random.Generator, train: bool) -> list[tuple[_Object, str]]:
+    """A sentence that means every object of a kind; of train scenes also one of which there is none."""
+    size, found = scene.image.shape[:2], []
+    for group in describe_groups(scene.objects, size, rng):
+        mask = scene.masks[list(group.object_ids)].any(0)
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        bbox = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+        category = scene.objects[group.object_ids[0]].category
+        found.append((_Object(encode_mask(mask), category, bbox, int(mask.sum())), group.text))
+    absent = sorted(set(CATEGORIES) - {o.category for o in scene.objects})
+    if train and (text := absent_group(scene.objects, absent, rng)) is not None:
+        category = next(one for one in CATEGORIES if f' {one}s' in text)
+        found.append((_Object(encode_mask(np.zeros(size, bool)), category, (0.0, 0.0, 0.0, 0.0), 0), text))
+    return found
 
 
 def _make_scene(job: _Job, folder: Path, size: int, seed: int, no_target_share: float) -> _Described:
@@ -90,15 +116,24 @@ def _make_scene(job: _Job, folder: Path, size: int, seed: int, no_target_share: 
         refs.append((len(objects), True, [absent_expression(category, rng)]))
         objects.append(_Object(encode_mask(np.zeros((size, size), bool)), category, (0.0, 0.0, 0.0, 0.0), 0))
     Image.fromarray(scene.image).save(folder / job.file_name, quality=JPEG_QUALITY, subsampling=0)
-    return _Described(job, objects, refs)
+    # A generator of their own, so that all other sentences are what they are without them.
+    rng = np.random.default_rng([seed, _SPLITS.index(job.split), job.index, 1])
+    return _Described(job, objects, refs, _describe_groups(scene, rng, job.split == 'train'))
 
 
-def _add(scene: _Described, size: int, tables: RRSISDTables) -> None:
-    """Adds a scene to the tables."""
+def _add(scene: _Described, size: int, tables: RRSISDTables) -> int:
+    """Adds a scene to the tables; returns the image's id."""
     image_id = tables.add_image(scene.job.file_name, (size, size))
     ids = [tables.add_object(image_id, o.rle, category_id(o.category), o.bbox, o.area) for o in scene.objects]
     for position, no_target, texts in scene.refs:
         tables.add_ref(ids[position], scene.job.split, texts, no_target)
+    return image_id
+
+
+def _add_groups(scene: _Described, image_id: int, tables: RRSISDTables) -> None:
+    for one, text in scene.groups:
+        ann_id = tables.add_object(image_id, one.rle, category_id(one.category), one.bbox, one.area)
+        tables.add_ref(ann_id, scene.job.split, [text], no_target=not one.area, several=True)
 
 
 def _map(make: Callable[[_Job], _Described], jobs: list[_Job], workers: int) -> Iterator[_Described]:
@@ -119,6 +154,9 @@ def build_demo_dataset(
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Writes the embedded data set; all or nothing, and the same bytes for the same arguments.
+
+    Every scene has, after all other refs, one that means every object of a kind, and a train scene one of a kind of
+    which there is none; they are marked `several`, and data sets leave them out unless they are asked for.
 
     Args:
         out: folder to be made. It gets `images/rrsisd/JPEGImages/*.jpg`, `rrsisd/refs(unc).p`,
@@ -152,10 +190,13 @@ def build_demo_dataset(
         for folder in (IMAGE_FOLDER, 'tokenizer'):
             (root / folder).mkdir(parents=True)
         make = partial(_make_scene, folder=root / IMAGE_FOLDER, size=size, seed=seed, no_target_share=no_target_share)
+        scenes = []
         for done, scene in enumerate(_map(make, jobs, workers), 1):
-            _add(scene, size, tables)
+            scenes.append((scene, _add(scene, size, tables)))
             if progress is not None:
                 progress(done, len(jobs))
+        for scene, image_id in scenes:
+            _add_groups(scene, image_id, tables)
         tables.write(root)
         (root / 'tokenizer/sentencepiece.bpe.model').write_bytes(train_tokenizer(vocabulary(CATEGORIES)))
     return out

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rs2sam2.text.colours import COLOURS, measure_colour
+from rs2sam2.text.number import plural
 from rs2sam2.text.semantics import (
     CELLS,
     DIRECTIONS,
@@ -23,7 +24,7 @@ from rs2sam2.text.semantics import (
 )
 
 __all__ = ['COLOURS', 'ReferredObject', 'ReferringExpression', 'Wording', 'absent_expression', 'describe_objects']
-__all__ += ['measure_colour', 'vocabulary']
+__all__ += ['GroupExpression', 'absent_group', 'describe_groups', 'measure_colour', 'vocabulary']
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,21 @@ class ReferringExpression:
     text: str
     kinds: frozenset[str]
     minimal: bool
+
+
+@dataclass(frozen=True)
+class GroupExpression:
+    """A sentence that means every object of a kind in its image, be it one or several.
+
+    Attributes:
+        object_ids: the objects that are meant.
+        text: the sentence.
+        kinds: as of `ReferringExpression`.
+    """
+
+    object_ids: tuple[int, ...]
+    text: str
+    kinds: frozenset[str]
 
 
 def vocabulary(categories: Iterable[str]) -> list[str]:
@@ -121,6 +137,95 @@ def _choose(
         text = _sentence(phrase.words(rng, wording.swapped))
         chosen.setdefault(text, ReferringExpression(target.object_id, text, frozenset(name[1]), name[0]))
     return list(chosen.values())
+
+
+def describe_groups(
+    objects: Sequence[ReferredObject],
+    image_size: tuple[int, int],
+    rng: np.random.Generator,
+    number: int = 1,
+    wording: Wording = RRSISD_WORDING,
+) -> list[GroupExpression]:
+    """Sentences that mean all objects of a kind: 'All ships', 'The gray ships on the left'.
+
+    A sentence is kept only if every object of the image certainly satisfies it or certainly does not.
+
+    Args:
+        objects: all objects of the image.
+        image_size: (height, width) in pixels.
+        rng: drives the choice, kinds of sentences first.
+        number: at most this many sentences.
+        wording: how freely the words are used.
+    """
+    semantics = ImageSemantics(objects, image_size, wording)
+    groups: dict[tuple[str, ...], dict[tuple[str, frozenset], tuple[Phrase, tuple[int, ...]]]] = {}
+    for target in objects:
+        plain = [part for part in (*semantics.colour(target), *semantics.size(target)) if part.holds(target)]
+        cells = [part for part in semantics.cell(target) if part.holds(target)]
+        for parts in [(), *((part,) for part in plain), *((cell,) for cell in cells)] + [
+            (part, cell) for part in plain for cell in cells
+        ]:
+            phrase = Phrase(target.category, parts)
+            truths = [phrase.holds(other) for other in objects]
+            if None in truths:
+                continue
+            meant = tuple(o.object_id for o, truth in zip(objects, truths, strict=True) if truth)
+            kinds = tuple(sorted({'class'} | {part.kind for part in parts}))
+            groups.setdefault(kinds, {})[target.category, frozenset(parts)] = phrase, meant
+    chosen: list[GroupExpression] = []
+    while groups and len(chosen) < number:
+        names = sorted(groups)
+        kinds = names[rng.integers(len(names))]
+        keys = list(groups[kinds])
+        phrase, meant = groups[kinds].pop(keys[rng.integers(len(keys))])
+        if not groups[kinds]:
+            del groups[kinds]
+        chosen.append(GroupExpression(meant, _group_sentence(phrase.words(), len(meant), rng), frozenset(kinds)))
+    return chosen
+
+
+def _group_sentence(words: str, number: int, rng: np.random.Generator) -> str:
+    """'the gray ship on the left' -> 'All gray ships on the left'."""
+    for cell in (cell for row in CELLS for cell in row):
+        if words.endswith(f' {cell}'):
+            words, tail = words.removesuffix(f' {cell}'), f' {cell}'
+            break
+    else:
+        tail = ''
+    first = 'All' if number < 2 else ('All', 'All the', 'The')[rng.integers(3)]
+    return f'{first} {plural(words.removeprefix("the "))}{tail}'
+
+
+def absent_group(
+    objects: Sequence[ReferredObject],
+    absent: Sequence[str],
+    rng: np.random.Generator,
+    colours: Sequence[str] = COLOURS[:9],
+) -> str | None:
+    """'All white bridges', of which the image shows none: none of the class, or none of the colour.
+
+    Args:
+        objects: all objects of the image.
+        absent: classes that it does not show.
+        rng: drives the choice.
+        colours: those that objects may have.
+
+    Returns:
+        The sentence, or None where nothing is certainly absent.
+    """
+    semantics = ImageSemantics(objects, (1, 1))
+    unlike = [
+        (category, colour)
+        for category in sorted({one.category for one in objects})
+        for colour in colours
+        if all(semantics.coloured(colour).holds(one) is False for one in objects if one.category == category)
+    ]
+    if unlike and (not absent or rng.random() < 0.4):
+        category, colour = unlike[rng.integers(len(unlike))]
+        return _group_sentence(f'the {colour} {category}', 0, rng)
+    if not absent:
+        return None
+    return _group_sentence(absent_expression(absent[rng.integers(len(absent))], rng, colours).lower(), 0, rng)
 
 
 def absent_expression(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rs2sam2.errors import ReadingError
 from rs2sam2.text.colours import COLOURS
 from rs2sam2.text.directions import direction_phrases
+from rs2sam2.text.number import head_noun, is_plural, singular
 from rs2sam2.text.position import FRAME, IN_FRAME, NAME, NO_PLACE, uses_position
 from rs2sam2.text.reading_words import (
     ADJECTIVE,
@@ -28,13 +29,10 @@ from rs2sam2.text.reading_words import (
     MOST_OF,
     NEAREST,
     NEAREST_TO,
-    NO_PLURAL,
     NOTHING,
     OF_GROUP,
     PART,
     PLACE,
-    PLURALS,
-    PREPOSITION,
     RELATION,
     ROUND,
     SIZED,
@@ -204,7 +202,7 @@ class _Splitter:
         size, colour, noun = self._adjectives(said)
         if re.search(r'\b(?:larger|bigger|smaller)\b', said) and choice is None:
             choice, size = size, None
-        if '<' in noun or ',' in noun or NOTHING.match(noun) or not _head(noun):
+        if '<' in noun or ',' in noun or NOTHING.match(noun) or not head_noun(noun):
             raise self._refusal('a direction in no known phrase' if '<' in noun else 'it names no thing')
         if PART.match(noun):
             raise self._refusal('a part of another thing')
@@ -212,9 +210,9 @@ class _Splitter:
             raise self._refusal(f'{unknown[0]!r}')
         if uses_position(self._whole(noun)) or re.search(r'\b(?:is|are)\b', noun):
             raise self._refusal('a place of no known form')
-        if choice is not None and _is_plural(noun) and not group:
+        if choice is not None and is_plural(noun) and not group:
             raise self._refusal('a choice of several')
-        several = (several or _is_plural(noun)) and choice is None
+        several = (several or is_plural(noun)) and choice is None
         every = article['all'].split()[0] if article else 'the'
         asked = f'{"all" if every in ("all", "both") and several else "the"} {noun}'
         return Thing(self._whole(asked), colour, size, cell, choice, several)
@@ -225,7 +223,7 @@ class _Splitter:
             word = SIZED[match['size']] if match['size'] else END_OF.get(match['wind'])
             if word is None:
                 raise self._refusal('the end of a group in a corner')
-            return word, f'the {_singular(match["rest"]) if match["two"] else match["rest"]}'
+            return word, f'the {singular(match["rest"]) if match["two"] else match["rest"]}'
         if match := FURTHEST.match(said):
             return END_OF[match['wind']], match['rest']
         found = list(MOST_OF.finditer(said))
@@ -284,21 +282,3 @@ class _Splitter:
 def _cell_of(wind: str) -> tuple[int, int]:
     x, y = VECTORS[wind]
     return y + 1, x + 1
-
-
-def _head(noun: str) -> str:
-    """The noun itself: 'roof' of 'red roof with a chimney'; empty where there is none."""
-    return (PREPOSITION.split(f' {noun} ')[0].split() or [''])[-1]
-
-
-def _is_plural(noun: str) -> bool:
-    head = _head(noun)
-    return head in PLURALS or (head.endswith('s') and len(head) > 3 and not NO_PLURAL.search(head))
-
-
-def _singular(noun: str) -> str:
-    head = _head(noun)
-    if not _is_plural(noun) or head in PLURALS:
-        return noun
-    one = re.sub(r'(?:(?<=ch)|(?<=sh)|(?<=x)|(?<=ss))es$|s$', '', re.sub('ies$', 'ys', head))
-    return re.sub(rf'\b{re.escape(head)}\b', one, noun, count=1)

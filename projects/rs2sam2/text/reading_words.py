@@ -98,9 +98,4 @@ UNKNOWN = re.compile(
     r'tallest|highest|lowest|oldest|newest|brightest|darkest|between|beneath|underneath|behind|opposite|except|but|or|'
     r'not|most|least|has|have|having|contains?|containing|other|another|both|half|halves|quarter|outer|inner|outermost|innermost|second-\w+|row|rows|column|columns)\b'
 )
-PREPOSITION = re.compile(
-    r' (?:in|on|at|with|of|along|under|over|without|from|around|by|inside|through|across|for|that|which|to) '
-)
-NO_PLURAL = re.compile(r'(?:ss|us|is|ous)$')
-PLURALS = ('people', 'sheep', 'cattle', 'livestock', 'aircraft', 'children', 'persons', 'men')
 LOOKS = ('dark', 'light', 'long', 'slender', 'oval', 'round', 'rounded', 'rectangular', 'square', 'circular')
