@@ -114,6 +114,7 @@ TOOLS = [
     'analysis_tools/benchmark_scene',
     'analysis_tools/compare',
     'analysis_tools/get_flops',
+    'analysis_tools/load_service',
     'analysis_tools/profile_dataloader',
     'analysis_tools/score',
     'dataset_converters/coco2rrsis',

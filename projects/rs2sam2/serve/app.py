@@ -1,5 +1,6 @@
 """The service as an ASGI application."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -90,14 +91,26 @@ def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     """What does not fit the document: which field, and why."""
     told = []
     for one in error.errors():
-        place = '.'.join(str(part) for part in one['loc'] if part != 'body')
+        if one['type'] == 'none_required':  # of a field that may be left out
+            continue
+        field, *inner = [part for part in one['loc'] if part != 'body'] or ['']
+        place = '.'.join(map(str, (field, *(part for part in inner if isinstance(part, int)))))
         text = 'it is a text; send a file' if 'UploadFile' in one['msg'] else one['msg']
         told.append(f'{place}: {text}' if place else text)
     return _problem(422, '; '.join(dict.fromkeys(told)))
 
 
 def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+    if error.status_code == 405:  # starlette names the methods of the first route of an address only
+        return _problem(405, 'Method Not Allowed', {'Allow': ', '.join(_methods(request))})
     return _problem(error.status_code, str(error.detail), error.headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Methods of an address, as the document has them."""
+    paths = request.app.openapi()['paths']
+    fitting = [path for path in paths if re.fullmatch(re.sub(r'{\w+}', '[^/]+', path), request.url.path)]
+    return sorted(method.upper() for path in fitting for method in paths[path])
 
 
 def _own_error(request: Request, error: Exception) -> JSONResponse:

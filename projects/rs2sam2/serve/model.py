@@ -116,6 +116,7 @@ class SharedModel:
     def _outcomes(self, waiting: list[_Waiting]) -> list[Outcome | None]:
         outcomes: list[Outcome | None] = [None] * len(waiting)
         for members in _groups(waiting):
+            self.metrics.batches.observe(len(members))
             found = self._together([waiting[i].ask for i in members])
             for i, outcome in zip(members, found, strict=True):
                 outcomes[i] = outcome
@@ -132,7 +133,6 @@ class SharedModel:
                 outcomes[i] = error
         if not samples:
             return outcomes
-        self.metrics.batches.observe(len(samples))
         try:
             predictions = inferencer.forward(list(samples.values()), asks[0].box, asks[0].points)
         except Exception as error:  # of a batch, nobody knows yet whose it is

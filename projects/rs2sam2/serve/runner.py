@@ -10,7 +10,7 @@ from rs2sam2.serve.jobs import Job, JobStore, now
 from rs2sam2.serve.metrics import Metrics
 from rs2sam2.serve.schemas import SceneFound, SceneOptions
 
-MOST_ATTEMPTS = 3
+MOST_ATTEMPTS = 10
 Work = Callable[[Job, Callable[[float], None], Callable[[], None]], SceneFound]
 
 

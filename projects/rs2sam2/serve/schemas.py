@@ -4,12 +4,20 @@ from typing import Annotated, Literal
 
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.json_schema import SkipJsonSchema
+
+from rs2sam2.symmetry import SYMMETRIES
 
 MOST_EXPRESSIONS = 32
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Numbers = Annotated[str, StringConstraints(max_length=100, pattern=r'^[0-9.,+-]+$')]
-Turned = Annotated[str, StringConstraints(max_length=120, pattern=r'^[a-z0-9_, ]+$')]
+_NUMBER = r'[0-9]{1,9}(\.[0-9]{1,9})?'
+Box = Annotated[str, StringConstraints(pattern=rf'^{_NUMBER}(,{_NUMBER}){{3}}$')]
+Point = Annotated[str, StringConstraints(pattern=rf'^{_NUMBER},{_NUMBER}(,[01])?$')]
+_NAMES = '|'.join(SYMMETRIES)
+Turned = Annotated[str, StringConstraints(max_length=200, pattern=rf'^(all|({_NAMES})(,({_NAMES}))*)$')]
+# In a form a field is there or not; it is never null.
+NotGiven = SkipJsonSchema[None]
 TURNED = 'Average over turned copies: "all", or names of symmetries with commas between.'
 
 
@@ -33,12 +41,12 @@ class Image(BaseModel):
         description="JSON with COCO's RLE; a PNG, 255 on the target, of a single expression; or GeoJSON along pixel "
         'edges, in pixels, x to the right and y down.',
     )
-    box: Numbers | None = Field(None, description='Refine by a box in pixels: X0,Y0,X1,Y1.')
-    point: list[Numbers] = Field(
+    box: Box | NotGiven = Field(None, description='Refine by a box in pixels: X0,Y0,X1,Y1.')
+    point: list[Point] = Field(
         default_factory=list, max_length=64, description='Refine by a point on the target, X,Y, or beside it, X,Y,0.'
     )
-    min_score: Score | None = Field(None, description='A mask whose score is below is emptied.')
-    tta: Turned | None = Field(None, description=TURNED)
+    min_score: Score | NotGiven = Field(None, description='A mask whose score is below is emptied.')
+    tta: Turned | NotGiven = Field(None, description=TURNED)
 
 
 class Rle(BaseModel):
@@ -86,28 +94,32 @@ class SceneOptions(BaseModel):
     scope: Literal['auto', 'scene', 'window'] = Field(
         'auto', description='Whether the whole scene says where, or each window by itself; auto: by the words.'
     )
-    window: Annotated[int, Field(ge=32, le=8192)] | None = Field(None, description='Side of a window in pixels.')
+    window: Annotated[int, Field(ge=32, le=8192)] | NotGiven = Field(None, description='Side of a window in pixels.')
     overlap: float = Field(0.25, ge=0, le=0.5, allow_inf_nan=False, description='Share that neighbours both see.')
-    gsd: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = Field(
+    gsd: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | NotGiven = Field(
         None, description="Metres a pixel to resample to; else the model's own, or the scene's."
     )
-    bands: Annotated[str, StringConstraints(pattern=r'^[0-9]{1,4}(,[0-9]{1,4},[0-9]{1,4})?$')] | None = Field(
+    bands: Annotated[str, StringConstraints(pattern=r'^[0-9]{1,4}(,[0-9]{1,4},[0-9]{1,4})?$')] | NotGiven = Field(
         None, description='Three band numbers from 1 on with commas between, or one.'
     )
-    nodata: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+    nodata: Annotated[float, Field(allow_inf_nan=False)] | NotGiven = Field(
         None, description="Value of pixels without data; else the scene's own."
     )
-    min_score: Score | None = Field(None, description='A mask whose score is below is emptied.')
-    tta: Turned | None = Field(None, description=TURNED)
+    min_score: Score | NotGiven = Field(None, description='A mask whose score is below is emptied.')
+    tta: Turned | NotGiven = Field(None, description=TURNED)
 
 
 class Scene(SceneOptions):
     """A scene and what to segment in it: its path, or the GeoTIFF itself."""
 
-    path: Annotated[str, StringConstraints(min_length=1, max_length=4096)] | None = Field(
+    model_config = ConfigDict(
+        extra='forbid', json_schema_extra={'oneOf': [{'required': ['path']}, {'required': ['scene']}]}
+    )
+
+    path: Annotated[str, StringConstraints(min_length=1, max_length=4096)] | NotGiven = Field(
         None, description='A file below a folder that the server may read.'
     )
-    scene: UploadFile | None = Field(None, description='A GeoTIFF.')
+    scene: UploadFile | NotGiven = Field(None, description='A GeoTIFF.')
 
 
 class SceneFound(BaseModel):
