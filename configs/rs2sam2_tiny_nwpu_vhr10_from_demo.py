@@ -26,4 +26,4 @@ model = dict(
     union_encoder=dict(init_cfg=None, vocab_size=175),
 )
 optim_wrapper = dict(optimizer=dict(lr=7e-4))
-train_cfg = dict(max_epochs=10, val_interval=2)
+train_cfg = dict(max_epochs=6, val_interval=2)

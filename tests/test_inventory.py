@@ -127,6 +127,7 @@ TOOLS = [
     'misc/collect_env',
     'misc/print_config',
     'misc/screenshot_page',
+    'misc/write_benchmark_page',
     'model_converters/convert',
     'model_converters/merge_lora',
     'test',

@@ -54,6 +54,14 @@ def test_get_flops(monkeypatch, capsys):
     assert 'whole model' in run_tool(monkeypatch, capsys, 'get_flops.py', '--tiny', '--fold')
 
 
+@pytest.mark.parametrize('config', ['rmsin_tiny_demo', 'rs2sam2_tiny_demo'])
+def test_get_flops_of_a_model_without_the_yardstick(monkeypatch, capsys, config):
+    out = run_tool(monkeypatch, capsys, 'get_flops.py', f'configs/{config}.py')
+    assert 'whole model' in out
+    assert 'no plain trunk beside it' in out
+    assert 'x plain trunk' not in out
+
+
 def test_profile_dataloader(monkeypatch, capsys):
     out = run_tool(monkeypatch, capsys, 'profile_dataloader.py', '--tiny', '--samples', '4', '--workers', '0')
     assert 'ResizeTwoViews' in out

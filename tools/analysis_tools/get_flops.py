@@ -6,11 +6,13 @@ python tools/analysis_tools/get_flops.py CONFIG [--text-length 12] [--batch-size
 import argparse
 
 import torch
+from mmengine.config import Config
 from rich.table import Table
 
 from rs2sam2.engine.arguments import add_cfg_options, make_parser
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.engine.measure import TINY_CONFIG, count_flops, random_batch, random_model, read_config, sam2_trunk
+from rs2sam2.errors import ConfigError
 from rs2sam2.terminal import plain, plain_console
 
 
@@ -26,6 +28,15 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def count_yardstick(cfg: Config, image: torch.Tensor) -> tuple[int | None, str]:
+    """FLOPs of the sam2 package's trunk on the same image, or None and why there is no such trunk."""
+    try:
+        trunk = sam2_trunk(cfg, 'meta')
+    except ConfigError as error:
+        return None, str(error)
+    return count_flops(lambda: trunk(image), trunk)[''], ''
+
+
 @torch.no_grad()
 def main() -> None:
     """Count on the meta device and print one table."""
@@ -36,8 +47,7 @@ def main() -> None:
     if args.fold:
         model.fold()
     counts = count_flops(lambda: model(batch, mode='tensor'), model)
-    trunk = sam2_trunk(cfg, 'meta')
-    yardstick = count_flops(lambda: trunk(batch.image), trunk)['']
+    yardstick, why_none = count_yardstick(cfg, batch.image)
     stages, name_of = model.stages(), {module: name for name, module in model.named_modules()}
     spent = {stage.name: sum(counts.get(name_of[module], 0) for module in stage.modules) for stage in stages}
     for stage in stages:
@@ -45,20 +55,23 @@ def main() -> None:
             spent[stage.inside] -= spent[stage.name]
     title = f'{plain(cfg.filename)}, batch {args.batch_size}, {args.text_length} tokens'
     table = Table(title=title, title_justify='left')
-    for column in ('component', 'GFLOP', 'share', 'x plain trunk'):
+    for column in ('component', 'GFLOP', 'share', *(('x plain trunk',) if yardstick else ())):
         table.add_column(column, justify='left' if column == 'component' else 'right')
 
     def row(name: str, count: int) -> None:
-        table.add_row(name, f'{count / 1e9:,.1f}', f'{count / counts[""]:.1%}', f'{count / yardstick:.3f}')
+        ratio = (f'{count / yardstick:.3f}',) if yardstick else ()
+        table.add_row(name, f'{count / 1e9:,.1f}', f'{count / counts[""]:.1%}', *ratio)
 
     for name, count in spent.items():
         row(name, count)
     table.add_section()
     row('whole model', counts[''])
-    row("the sam2 package's plain trunk", yardstick)
+    if yardstick:
+        row("the sam2 package's plain trunk", yardstick)
     parameters = sum(p.numel() for p in model.parameters())
     facts = f'{parameters:,} parameters; torch {torch.__version__}, counted on the meta device'
-    plain_console(width=100).print(table, facts)
+    notes = [f'no plain trunk beside it: {why_none}'] if why_none else []
+    plain_console(width=100).print(table, facts, *notes, sep='\n', soft_wrap=True)
 
 
 if __name__ == '__main__':
