@@ -1,5 +1,6 @@
 """Files that are named from outside, to be read or written: regular ones only."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Callable
@@ -122,6 +123,17 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder."""
+    files = [path] if path.is_file() else sorted(one for one in path.iterdir() if one.is_file())
+    total = hashlib.sha256()
+    for file in files:
+        with file.open('rb') as opened:
+            while block := opened.read(1 << 22):
+                total.update(block)
+    return total.hexdigest()
 
 
 def _kind(mode: int) -> str:

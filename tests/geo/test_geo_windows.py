@@ -6,11 +6,11 @@ import pytest
 pytest.importorskip('rasterio')
 
 from helpers.geo_scenes import BrightThings, blobs, write_scene
-from rs2sam2.geo.blend import WindowGrid, blend_windows
+from rs2sam2.geo.blend import Blend, blend_windows
 from rs2sam2.geo.clock import StageClock
 from rs2sam2.geo.reader import SceneReader
 from rs2sam2.geo.storage import DiskRaster
-from rs2sam2.geo.windows import tile_axis
+from rs2sam2.geo.windows import WindowGrid, tile_axis
 
 
 @pytest.mark.parametrize('overlap', [0.0, 0.1, 0.25, 0.5])
@@ -50,8 +50,8 @@ def test_disk_raster_against_memory(tmp_path):
 def _blended(scene, folder, grid, predictor, batch_size):
     reader = SceneReader(scene)
     with DiskRaster(folder / f'{batch_size}.bin', *reader.grid_shape, np.float32) as raster:
-        arguments = (grid, grid.places(), predictor, 'x', batch_size, raster, StageClock())
-        seen = [batch for batch, _ in blend_windows(reader, *arguments)]
+        blend = Blend('x', set(grid.places()), raster)
+        seen = list(blend_windows(reader, grid, [blend], predictor, batch_size, StageClock()))
         reader.close()
         return raster.read(0, 0, *reader.grid_shape), sum(seen)
 

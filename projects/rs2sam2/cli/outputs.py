@@ -1,7 +1,6 @@
 """The output folder of a batch run: whole files only, and a record of what is finished."""
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from PIL import Image
 
 from rs2sam2.cli.pairs import Pair
 from rs2sam2.errors import OutputError
-from rs2sam2.files import place_of, replace_durably
+from rs2sam2.files import digest, place_of, replace_durably
 from rs2sam2.inference.results import SegmentationResult
 from rs2sam2.locks import make_writable
 
@@ -231,14 +230,3 @@ def image_digest(path: str) -> str | None:
         return digest(Path(path)) if Path(path).is_file() else None
     except OSError:
         return None
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder."""
-    files = [path] if path.is_file() else sorted(one for one in path.iterdir() if one.is_file())
-    total = hashlib.sha256()
-    for file in files:
-        with file.open('rb') as opened:
-            while block := opened.read(1 << 22):
-                total.update(block)
-    return total.hexdigest()

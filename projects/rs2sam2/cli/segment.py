@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rs2sam2.cli.outputs import OutputFolder, digest, image_digest
+from rs2sam2.cli.outputs import OutputFolder, image_digest
 from rs2sam2.cli.pairs import Pair, cut_batches
 from rs2sam2.errors import CheckpointError, ConfigError, DataError, RefSegError, TokenizerError
 from rs2sam2.inference.ahead import one_ahead
@@ -240,16 +240,9 @@ class BatchRun:
         return Progress(*columns, console=self.console, **options)
 
     def _settings(self) -> dict:
-        source, options = self.inferencer.source, self.options
-        return {
-            'weights': digest(source.weights),
-            'config': digest(source.config_path),
-            'precision': self.inferencer.precision,
-            'min_score': options.min_score,
-            'box': options.box,
-            'points': options.points,
-            'tta': None if options.tta is None else list(self.inferencer.turning.elements),
-        }
+        options = self.options
+        own = {'min_score': options.min_score, 'box': options.box, 'points': options.points}
+        return {**self.inferencer.identity, **own}
 
     def _or_all_end(self, work: Callable[[], Any]) -> Any:
         """What rank 0 does for all: the others get its result, or end without a word where it fails."""

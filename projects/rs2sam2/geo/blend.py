@@ -1,8 +1,8 @@
-"""The windows of a scene through the model, blended into one raster of log-odds."""
+"""Windows of a scene through the model, blended into rasters of log-odds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,28 +11,7 @@ from rs2sam2.geo.clock import StageClock
 from rs2sam2.geo.predictor import WindowPredictor, window_scores
 from rs2sam2.geo.reader import SceneReader
 from rs2sam2.geo.storage import DiskRaster
-from rs2sam2.geo.windows import Axis
-
-
-@dataclass(frozen=True)
-class WindowGrid:
-    """All windows of a scene: each of `rows` with each of `columns`."""
-
-    rows: Axis
-    columns: Axis
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of a window."""
-        return self.rows.size, self.columns.size
-
-    def places(self) -> list[tuple[int, int]]:
-        """(row, column) indices into the axes, row by row."""
-        return list(np.ndindex(len(self.rows.starts), len(self.columns.starts)))
-
-    def start(self, place: tuple[int, int]) -> tuple[int, int]:
-        """First pixel (y, x) of a window."""
-        return self.rows.starts[place[0]], self.columns.starts[place[1]]
+from rs2sam2.geo.windows import WindowGrid
 
 
 def predict_checked(predictor: WindowPredictor, images: list[np.ndarray], expression: str) -> np.ndarray:
@@ -51,78 +30,104 @@ def predict_checked(predictor: WindowPredictor, images: list[np.ndarray], expres
     return log_odds
 
 
+@dataclass
+class Blend:
+    """One question to the windows, and what becomes of the answers.
+
+    Attributes:
+        text: what is asked.
+        places: (row, column) of the windows that are asked.
+        sums: the tapered log-odds are added here, zero at the start.
+        top: row of `sums` where the first row of the model's grid would lie.
+        left: column of `sums` where the first column would lie.
+        scores: of the windows that were run.
+    """
+
+    text: str
+    places: set[tuple[int, int]]
+    sums: DiskRaster
+    top: int = 0
+    left: int = 0
+    scores: list[float | None] = field(default_factory=list)
+
+    def add(self, grid: WindowGrid, shape: tuple[int, int], place: tuple[int, int], log_odds: np.ndarray) -> None:
+        """Adds a window's log-odds, tapered; `shape` is that of the model's grid. `log_odds` is overwritten."""
+        y, x = grid.start(place)
+        window = log_odds[: shape[0] - y, : shape[1] - x]
+        height, width = window.shape
+        window *= grid.rows.weights[place[0], :height, None]
+        window *= grid.columns.weights[place[1], :width]
+        self.sums.add(y + self.top, x + self.left, window)
+
+
 def blend_windows(
     reader: SceneReader,
     grid: WindowGrid,
-    places: list[tuple[int, int]],
+    blends: Sequence[Blend],
     predictor: WindowPredictor,
-    expression: str,
     batch_size: int,
-    blended: DiskRaster,
     clock: StageClock,
-) -> Iterator[tuple[int, list[float | None]]]:
-    """Adds the tapered log-odds of each window to `blended`; a thread reads the next batch while the model works.
+) -> Iterator[int]:
+    """Runs windows and blends them; a thread reads the next batch while the model works.
 
-    Windows without data are not predicted.
+    A window is read once for all questions, and its batches are those that each question alone would have. Windows
+    without data are not predicted.
 
     Args:
         reader: of the scene.
         grid: the windows.
-        places: those of them to run, row by row.
+        blends: the questions.
         predictor: the model.
-        expression: what to segment.
         batch_size: windows at a time.
-        blended: (rows, columns) of the model's grid, float32, zero at the start.
         clock: counts 'read' (in its thread), 'wait' (for it), 'predict' and 'blend'.
 
     Yields:
-        After each batch, how many windows it dealt with and the scores of those that held data.
+        After each batch that was read, how many windows it dealt with.
     """
+    places = sorted(set().union(*(blend.places for blend in blends)))
     batches = _read_batches(reader, grid, places, batch_size, clock)
+    pending: list[list[tuple[tuple[int, int], np.ndarray]]] = [[] for _ in blends]
+
+    def run(number: int, count: int) -> None:
+        while len(pending[number]) >= count > 0:
+            batch, pending[number] = pending[number][:count], pending[number][count:]
+            with clock('predict'):
+                log_odds = predict_checked(predictor, [image for _, image in batch], blends[number].text)
+                blends[number].scores += window_scores(predictor, log_odds)
+            with clock('blend'):
+                for (place, _), window in zip(batch, log_odds, strict=True):
+                    blends[number].add(grid, reader.grid_shape, place, window)
+
     with ThreadPoolExecutor(1, 'scene-reader') as thread:
         upcoming = thread.submit(next, batches, None)
         while True:
             with clock('wait'):
                 batch = upcoming.result()
             if batch is None:
-                return
+                break
             upcoming = thread.submit(next, batches, None)
-            seen, starts, images = batch
-            if not images:
-                yield seen, []
-                continue
-            with clock('predict'):
-                log_odds = predict_checked(predictor, images, expression)
-                scores = window_scores(predictor, log_odds)
-            with clock('blend'):
-                for place, window in zip(starts, log_odds, strict=True):
-                    _add_tapered(blended, grid, place, window)
-            yield seen, scores
-
-
-def _add_tapered(blended: DiskRaster, grid: WindowGrid, place: tuple[int, int], window: np.ndarray) -> None:
-    y, x = grid.start(place)
-    window = window[: blended.height - y, : blended.width - x]
-    height, width = window.shape
-    window *= grid.rows.weights[place[0], :height, None]
-    window *= grid.columns.weights[place[1], :width]
-    blended.add(y, x, window)
+            seen, held = batch
+            for number, blend in enumerate(blends):
+                pending[number] += [(place, image) for place, image in held if place in blend.places]
+                run(number, batch_size)
+            yield seen
+    for number in range(len(blends)):
+        run(number, len(pending[number]))
 
 
 def _read_batches(
     reader: SceneReader, grid: WindowGrid, places: list[tuple[int, int]], batch_size: int, clock: StageClock
-) -> Iterator[tuple[int, list[tuple[int, int]], list[np.ndarray]]]:
-    """(windows dealt with, places of those that hold data, their images), full batches where there is data."""
-    seen, held, images = 0, [], []
+) -> Iterator[tuple[int, list[tuple[tuple[int, int], np.ndarray]]]]:
+    """(windows dealt with, those that hold data with their images), full batches where there is data."""
+    seen, held = 0, []
     for place in places:
         with clock('read'):
             image, valid = reader.read(*grid.start(place), *grid.size)
         seen += 1
         if valid is None or valid.any():
-            held.append(place)
-            images.append(image)
-        if len(images) == batch_size:
-            yield seen, held, images
-            seen, held, images = 0, [], []
+            held.append((place, image))
+        if len(held) == batch_size:
+            yield seen, held
+            seen, held = 0, []
     if seen:
-        yield seen, held, images
+        yield seen, held

@@ -1,17 +1,18 @@
 """From blended log-odds on the model's grid to mask, probability and polygons on the scene's own grid."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy.special import expit
 
+from rs2sam2.geo.blocks import BlendedLogOdds
 from rs2sam2.geo.clock import StageClock
 from rs2sam2.geo.coarse import CoarseMap
 from rs2sam2.geo.outputs import StagedFiles
-from rs2sam2.geo.polygons import PolygonTracer
+from rs2sam2.geo.polygons import PolygonTracer, TracedObject
 from rs2sam2.geo.rasters import NODATA, PROBABILITY_STEPS, quantise, write_cog
 from rs2sam2.geo.reader import SceneReader
 from rs2sam2.geo.storage import DiskRaster
@@ -21,16 +22,18 @@ _TILE = 1024
 
 
 class SceneExport:
-    """Writes the outputs of one scene, tile by tile.
+    """Writes what an expression means in one scene, tile by tile.
 
     Args:
         reader: of the scene.
         blended: log-odds on the model's grid.
         coarse: what the whole scene said, or None.
-        expression: written into the outputs.
-        tags: what else is written into the rasters.
+        expression: what was segmented.
+        tags: written into the rasters.
         files: where they are staged.
-        paths: final path, or None, of 'mask', 'probability' and 'polygons'.
+        mask: final path, or None.
+        probability: final path, or None.
+        polygons: where objects go, or None.
         clock: counts 'mask', 'polygons' and 'cog'.
 
     Attributes:
@@ -42,34 +45,45 @@ class SceneExport:
     def __init__(
         self,
         reader: SceneReader,
-        blended: DiskRaster,
+        blended: BlendedLogOdds,
         coarse: CoarseMap | None,
         expression: str,
         tags: dict[str, str],
         files: StagedFiles,
-        paths: dict[str, Path | None],
+        mask: Path | None,
+        probability: Path | None,
+        polygons: PolygonFile | None,
         clock: StageClock,
     ) -> None:
         self._reader, self._blended, self._coarse, self._clock = reader, blended, coarse, clock
-        self._files, self._tags = files, {'expression': expression, **tags}
+        self._files, self._expression, self._tags = files, expression, tags
         self._rasters: dict[str, tuple[Path, DiskRaster]] = {}
-        for name in ('mask', 'probability'):
-            if paths[name] is not None:
-                pixels = DiskRaster(files.scratch / f'{name}.bin', *reader.shape, np.uint8)
-                self._rasters[name] = paths[name], pixels
-        self._polygons = self._tracer = self.objects = None
-        if paths['polygons'] is not None:
-            staged = files.staged(paths['polygons'])
-            self._polygons = PolygonFile(staged, expression, reader.crs, reader.transform)
-            self._tracer = PolygonTracer(reader.shape[1])
+        for name, path in (('mask', mask), ('probability', probability)):
+            if path is not None:
+                self._rasters[name] = path, DiskRaster(files.scratch / f'{name}.bin', *reader.shape, np.uint8)
+        self._polygons = polygons
+        self._tracer = None if polygons is None else PolygonTracer(reader.shape[1])
+        self.objects = None if polygons is None else 0
         self.foreground_pixels = self.valid_pixels = 0
 
-    def run(self, rejected: bool) -> Iterator[float]:
-        """Writes everything; yields the finished share.
+    def run(self, rejected: bool, tick: Callable[[float], object]) -> None:
+        """Writes everything.
 
         Args:
             rejected: nothing is foreground, whatever the log-odds are.
+            tick: is called with the finished share.
         """
+        for traced in self._trace(rejected, tick):
+            self._polygons.add(self._expression, traced)
+            self.objects += 1
+        for name, (path, pixels) in self._rasters.items():
+            with self._clock('cog'):
+                scale, averaged = (1.0, False) if name == 'mask' else (1 / PROBABILITY_STEPS, True)
+                staged = self._files.staged(path)
+                write_cog(pixels, staged, self._reader.crs, self._reader.transform, self._tags, scale, averaged)
+
+    def _trace(self, rejected: bool, tick: Callable[[float], object]) -> Iterator[TracedObject]:
+        """Fills the rasters, and yields the objects of the mask as they end."""
         height, width = self._reader.shape
         # A scene resampled to many more pixels is taken in smaller tiles, so that memory stays the same.
         side = max(16, int(_TILE * min(1.0, *self._reader.scale)))
@@ -78,20 +92,11 @@ class SceneExport:
                 self._export_tile(y, x, min(side, height - y), min(side, width - x), rejected)
             if self._tracer is not None:
                 with self._clock('polygons'):
-                    for traced in self._tracer.end_row():
-                        self._polygons.add(traced)
-            yield min(1.0, (y + side) / height)
+                    yield from self._tracer.end_row()
+            tick(min(1.0, (y + side) / height))
         if self._tracer is not None:
             with self._clock('polygons'):
-                for traced in self._tracer.end():
-                    self._polygons.add(traced)
-                self._polygons.close()
-            self.objects = self._polygons.count
-        for name, (path, pixels) in self._rasters.items():
-            with self._clock('cog'):
-                scale, averaged = (1.0, False) if name == 'mask' else (1 / PROBABILITY_STEPS, True)
-                staged = self._files.staged(path)
-                write_cog(pixels, staged, self._reader.crs, self._reader.transform, self._tags, scale, averaged)
+                yield from self._tracer.end()
 
     def _export_tile(self, y: int, x: int, height: int, width: int, rejected: bool) -> None:
         with self._clock('mask'):

@@ -3,8 +3,8 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -20,16 +20,14 @@ class StagedFiles:
 
     Args:
         outputs: the final paths, of regular files or new ones; their folders are made.
-        inputs: files that must not be among them.
 
     Raises:
-        ConfigError: an output is an input, or no regular file; a folder cannot be made or written to.
+        ConfigError: an output is no regular file; a folder cannot be made or written to.
         DataError: on leaving, the disk is full.
     """
 
-    def __init__(self, outputs: Iterable[Path], inputs: Iterable[str] = ()) -> None:
+    def __init__(self, outputs: Iterable[Path]) -> None:
         self._outputs = list(outputs)
-        self._inputs = {Path(file).resolve() for file in inputs}
         self._places: dict[Path, Path] = {}
         self._folders: dict[Path, Path] = {}
         self._stack = ExitStack()
@@ -66,19 +64,8 @@ class StagedFiles:
         """Folder for files that are removed at the end."""
         return next(iter(self._folders.values()))
 
-    def require_space(self, size: int) -> None:
-        """Raises DataError unless the disk of the scratch folder has `size` bytes left."""
-        free = shutil.disk_usage(self.scratch).free
-        if free < size:
-            raise DataError(
-                f'{self.scratch.parent} has {_readable(free)} left and this scene needs about {_readable(size)} '
-                'while it runs; free some or write elsewhere'
-            )
-
     def _make_room(self, output: Path) -> None:
         place = self._places[output] = place_of(output)
-        if place in self._inputs:
-            raise ConfigError(f'{output} is a file of the scene, which would be lost; name another output')
         self._place = folder = place.parent
         folder.mkdir(parents=True, exist_ok=True)
         if folder not in self._folders:
@@ -92,9 +79,45 @@ class StagedFiles:
             os.replace(self.staged(output), place)
 
     def _explain(self, error: OSError) -> ConfigError | DataError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return DataError(f'the disk of {self._place} is full; free some or write elsewhere')
-        return ConfigError(f'{self._place} cannot be written to ({error.strerror or error}); choose another folder')
+        return _explain(error, self._place)
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """The system's errors as one line that names the folder.
+
+    Raises:
+        ConfigError: it cannot be written to.
+        DataError: its disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _explain(error, folder) from error
+
+
+def check_places(outputs: Iterable[Path], inputs: Iterable[str]) -> None:
+    """Raises ConfigError where an output is no regular file, or one of the files that are read."""
+    inputs = {Path(file).resolve() for file in inputs}
+    for output in outputs:
+        if place_of(output) in inputs:
+            raise ConfigError(f'{output} is a file of the scene, which would be lost; name another output')
+
+
+def require_space(folder: Path, size: int) -> None:
+    """Raises DataError unless the disk of a folder has `size` bytes left."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise DataError(
+            f'{folder} has {_readable(free)} left and this scene needs about {_readable(size)} '
+            'while it runs; free some or write elsewhere'
+        )
+
+
+def _explain(error: OSError, place: Path) -> ConfigError | DataError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DataError(f'the disk of {place} is full; free some or write elsewhere')
+    return ConfigError(f'{place} cannot be written to ({error.strerror or error}); choose another folder')
 
 
 def _readable(size: int) -> str:

@@ -13,8 +13,9 @@ class WindowPredictor(Protocol):
     """Segments what an expression means in a batch of images of one size.
 
     A predictor may have an attribute `scores`: after each call one presence score (0 to 1) or None for each image of
-    that call. Without it the mean foreground probability takes its place. And an attribute `precision`, which the tags
-    of the outputs name.
+    that call. Without it the mean foreground probability takes its place. An attribute `precision`, which the tags of
+    the outputs name. And `identity`: all that tells its answers from those of another one, as JSON has it; only then
+    may a run that was stopped be gone on with.
     """
 
     def predict(self, images: list[np.ndarray], expression: str) -> np.ndarray:
@@ -44,6 +45,11 @@ def predictor_tags(predictor: WindowPredictor) -> dict[str, str]:
     """What the outputs say of how they were computed."""
     precision = getattr(predictor, 'precision', None)
     return {} if precision is None else {'precision': precision}
+
+
+def predictor_identity(predictor: WindowPredictor) -> dict | None:
+    """What tells a predictor's answers from those of others; None where it does not say."""
+    return getattr(predictor, 'identity', None)
 
 
 def score_kind(predictor: WindowPredictor) -> str:

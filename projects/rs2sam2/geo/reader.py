@@ -21,6 +21,9 @@ _SAME_GSD = 0.01  # a resolution this close (relative) is the scene's own
 _ENLARGED = 16  # the most times that gsd may enlarge a side
 _NAMED_PARTS = 8  # subdatasets that an error names
 
+Ends = tuple[tuple[float, ...], tuple[float, ...]]
+"""Values that become 0, one a band, and values that become 255."""
+
 
 class SceneReader:
     """One scene on the model's grid: the scene's own pixels, or resampled ones of a given ground resolution.
@@ -35,6 +38,7 @@ class SceneReader:
         nodata: value of pixels without data, in place of the raster's own.
         stretch: the two percentiles.
         gsd: ground size of a pixel of the model's grid in metres; None keeps the scene's pixels.
+        ends: what another reader of this scene measured; None measures.
 
     Attributes:
         shape: (rows, columns) of the scene.
@@ -44,6 +48,7 @@ class SceneReader:
         transform: pixel to CRS; the identity where the scene has none.
         bands: the band numbers that are read.
         files: what the scene consists of: the file itself, those beside it, those that a virtual raster names.
+        ends: the values that become 0 and 255, (low of each band, high of each band); None where nothing is stretched.
         nodata_found: whether a pixel read so far had no data by the raster's value, alpha or mask, or by `nodata`.
         notes: what the user should know, one sentence each.
 
@@ -59,6 +64,7 @@ class SceneReader:
         nodata: float | None = None,
         stretch: tuple[float, float] = (2.0, 98.0),
         gsd: float | None = None,
+        ends: Ends | None = None,
     ) -> None:
         source = path if isinstance(path, RasterSource) else find_source(path)
         self.path = source.given
@@ -88,7 +94,8 @@ class SceneReader:
         self.grid_shape = self._grid(gsd)
         self.scale = tuple(full / side for full, side in zip(self.shape, self.grid_shape, strict=True))
         self._table = self._palette()
-        self._range = None if self._table is not None else self._measure_range(stretch)
+        self.ends = None if self._table is not None else ends or self._measure_ends(stretch)
+        self._range = None if self.ends is None else np.float32(self.ends)[..., None, None]
 
     def read(self, y: int, x: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray | None]:
         """A window of the model's grid; it may reach beyond the grid at the bottom and on the right.
@@ -210,13 +217,13 @@ class SceneReader:
             table[index] = colour[:3]
         return table
 
-    def _measure_range(self, stretch: tuple[float, float]) -> np.ndarray | None:
-        """Values (2, bands, 1, 1) that become 0 and 255, or None where 8 bits pass unchanged."""
+    def _measure_ends(self, stretch: tuple[float, float]) -> Ends | None:
+        """Values that become 0 and 255, or None where 8 bits pass unchanged."""
         bits = self._dataset.tags(self.bands[0], ns='IMAGE_STRUCTURE').get('NBITS', '8')
         if set(self._dtypes) == {np.dtype(np.uint8)} and bits == '8':
             return None
         if bits == '1':
-            return np.repeat(np.float32([[0], [1]]), len(self.bands), axis=1)[..., None, None]
+            return (0.0,) * len(self.bands), (1.0,) * len(self.bands)
         factor = min(1.0, _SAMPLE_SIDE / max(self.shape))
         shape = tuple(max(1, round(length * factor)) for length in self.shape)
         with explained(self._source):
@@ -231,7 +238,7 @@ class SceneReader:
         low, high = stretch
         shown = ', '.join(f'{first:g} to {last:g}' for first, last in ends.T)
         self.notes.append(f'{self.path}: percentiles {low:g} and {high:g} stretched to 8 bits ({shown})')
-        return ends[..., None, None].astype(np.float32)
+        return tuple(ends[0].tolist()), tuple(ends[1].tolist())
 
     def _source_window(self, y: int, x: int, rows: int, columns: int) -> Window:
         if self.grid_shape == self.shape:

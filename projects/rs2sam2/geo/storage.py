@@ -13,19 +13,21 @@ class DiskRaster:
     pages would count as the process's memory.
 
     Args:
-        path: of the new file.
+        path: of the file.
         height: rows.
         width: columns.
         dtype: of the numbers.
+        new: make it; else it is there, and only read.
 
     Raises:
-        OSError: the file cannot be made; in any later call, the disk is full or fails.
+        OSError: the file cannot be made or opened; in any later call, the disk is full or fails.
     """
 
-    def __init__(self, path: Path, height: int, width: int, dtype: np.typing.DTypeLike) -> None:
+    def __init__(self, path: Path, height: int, width: int, dtype: np.typing.DTypeLike, new: bool = True) -> None:
         self.path, self.height, self.width, self.dtype = path, height, width, np.dtype(dtype)
-        self._file = open(path, 'x+b', buffering=0)  # noqa: SIM115, closed by close()
-        self._file.truncate(height * width * self.dtype.itemsize)
+        self._file = open(path, 'x+b' if new else 'rb', buffering=0)  # noqa: SIM115, closed by close()
+        if new:
+            self._file.truncate(height * width * self.dtype.itemsize)
 
     def read(self, y: int, x: int, height: int, width: int) -> np.ndarray:
         """The window whose first pixel is (y, x), as a new array (height, width)."""

@@ -22,6 +22,8 @@ from rs2sam2.geo.polygons import TracedObject
 _DRIVERS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON'}
 _FIELDS = ['id', 'expression', 'score', 'area', 'area_unit', 'pixels']
 _BATCH = 5000
+# A GeoPackage notes when it was changed: two runs would differ in nothing else.
+pyogrio.set_gdal_config_options({'OGR_CURRENT_DATE': '2000-01-01T00:00:00.000Z'})
 
 
 def vector_driver(path: Path) -> str:
@@ -39,7 +41,6 @@ class PolygonFile:
 
     Args:
         path: of the new file, its suffix says the format.
-        expression: written with every object.
         crs: of the scene, or None.
         transform: pixel to CRS.
 
@@ -47,12 +48,12 @@ class PolygonFile:
         ConfigError: GeoJSON cannot name this CRS.
     """
 
-    def __init__(self, path: Path, expression: str, crs: CRS | None, transform: Affine) -> None:
+    def __init__(self, path: Path, crs: CRS | None, transform: Affine) -> None:
         self.count = 0
         self._path, self._driver = path, vector_driver(path)
-        self._expression, self._transform = expression, transform
+        self._transform = transform
         self._meter = AreaMeter(crs, transform)
-        self._objects: list[TracedObject] = []
+        self._objects: list[tuple[str, TracedObject]] = []
         self._written = False
         self._checksum = 0
         self._crs = crs.to_wkt() if crs is not None else None
@@ -62,9 +63,9 @@ class PolygonFile:
                 raise ConfigError(f'{path.name}: GeoJSON cannot hold this CRS, which has no EPSG code; write .gpkg')
             self._crs = ':'.join(authority)
 
-    def add(self, traced: TracedObject) -> None:
-        """One more object."""
-        self._objects.append(traced)
+    def add(self, expression: str, traced: TracedObject) -> None:
+        """One more object, and the expression that means it."""
+        self._objects.append((expression, traced))
         self.count += 1
         if len(self._objects) >= _BATCH and self._driver == 'GPKG':
             self._flush()
@@ -77,12 +78,13 @@ class PolygonFile:
             self._read_back()
 
     def _flush(self) -> None:
-        objects, self._objects = self._objects, []
+        expressions, objects = zip(*self._objects, strict=True) if self._objects else ((), ())
+        self._objects = []
         polygons = shapely.transform(np.array([o.polygon for o in objects], dtype=object), self._to_crs)
         sizes = [self._meter.measure(p, o.pixels) for p, o in zip(polygons, objects, strict=True)]
         columns = [
             np.arange(self.count - len(objects) + 1, self.count + 1),
-            np.array([self._expression] * len(objects), dtype=object),
+            np.array(expressions, dtype=object),
             np.array([o.score for o in objects], dtype=np.float64),
             np.array(sizes, dtype=np.float64),
             np.array([self._meter.unit] * len(objects), dtype=object),

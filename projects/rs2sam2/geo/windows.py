@@ -44,3 +44,24 @@ def tile_axis(length: int, size: int, overlap: float) -> Axis:
         total[start : start + size] += taper
     weights = np.stack([taper / total[start : start + size] for start in starts])
     return Axis(tuple(starts.tolist()), size, weights.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class WindowGrid:
+    """All windows of a scene: each of `rows` with each of `columns`."""
+
+    rows: Axis
+    columns: Axis
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of a window."""
+        return self.rows.size, self.columns.size
+
+    def places(self) -> list[tuple[int, int]]:
+        """(row, column) indices into the axes, row by row."""
+        return list(np.ndindex(len(self.rows.starts), len(self.columns.starts)))
+
+    def start(self, place: tuple[int, int]) -> tuple[int, int]:
+        """First pixel (y, x) of a window."""
+        return self.rows.starts[place[0]], self.columns.starts[place[1]]

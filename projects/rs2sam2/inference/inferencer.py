@@ -4,6 +4,7 @@ This file needs no torch: what computes is a subclass, one for models in PyTorch
 """
 
 import copy
+import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from rich.progress import track
 
 from rs2sam2.errors import ConfigError, DataError
+from rs2sam2.files import digest
 from rs2sam2.inference.ahead import one_ahead
 from rs2sam2.inference.arguments import Box, Points, check_batch_size, check_min_score
 from rs2sam2.inference.images import ImageSource, InputImage, load_image, pair
@@ -108,6 +110,16 @@ class RefSegInferencer:
         tta: Elements | None = None,
     ) -> None:
         raise NotImplementedError
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that tells its numbers from those of another model, as JSON has it."""
+        turned = list(self.turning.elements) if len(self.turning.elements) > 1 else None
+        return {**self._digests, 'precision': self.precision, 'tta': turned}
+
+    @functools.cached_property
+    def _digests(self) -> dict[str, str]:
+        return {'weights': digest(Path(self.source.weights)), 'config': digest(Path(self.source.config_path))}
 
     def __call__(
         self,

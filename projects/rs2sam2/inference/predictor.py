@@ -1,6 +1,7 @@
 """An inferencer as the scene pipeline's `rs2sam2.geo.predictor.WindowPredictor`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,11 @@ class InferencerWindowPredictor:
         self.inferencer = inferencer
         self.precision = inferencer.precision
         self.scores: list[float | None] = []
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that tells its answers from those of another model."""
+        return self.inferencer.identity
 
     def predict(self, images: Sequence[np.ndarray], expression: str) -> np.ndarray:
         """Segment windows of one size.

@@ -1,0 +1,126 @@
+"""One scene's job, in a form that travels to other processes."""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rs2sam2.errors import ConfigError
+from rs2sam2.geo.options import SceneOptions
+from rs2sam2.geo.reader import Ends
+from rs2sam2.geo.sources import RasterSource
+from rs2sam2.geo.vectors import vector_driver
+
+_SLUG = 40  # letters of an expression in a file's name
+
+
+@dataclass(frozen=True)
+class SceneOutputs:
+    """Files to write.
+
+    Attributes:
+        masks: one an expression, or None.
+        probabilities: one an expression, or None.
+        polygons: of all expressions, or None.
+    """
+
+    masks: tuple[Path, ...] | None = None
+    probabilities: tuple[Path, ...] | None = None
+    polygons: Path | None = None
+
+    def named(self) -> list[Path]:
+        """All of them."""
+        return [*(self.masks or ()), *(self.probabilities or ()), *([self.polygons] if self.polygons else [])]
+
+
+@dataclass(frozen=True)
+class SceneJob:
+    """What is to be done with a scene.
+
+    Attributes:
+        scene: path, address or part; see `geo.sources`.
+        expressions: what to segment.
+        options: how.
+        outputs: where to.
+    """
+
+    scene: str | RasterSource
+    expressions: tuple[str, ...]
+    options: SceneOptions
+    outputs: SceneOutputs
+
+
+@dataclass(frozen=True)
+class ScenePlan:
+    """What is settled about a scene before its blocks are run, so that all processes go by the same.
+
+    Attributes:
+        job: what is to be done.
+        ends: of the stretch; see `SceneReader`.
+        notes: what was noted when it was opened.
+        blocks: how many.
+        windows: how many, without the pass over the whole scene.
+        space: bytes on disk that it needs while it runs.
+        about: everything that decides the numbers.
+    """
+
+    job: SceneJob
+    ends: Ends | None
+    notes: tuple[str, ...]
+    blocks: int
+    windows: int
+    space: int
+    about: dict
+
+
+def make_job(
+    scene: str | os.PathLike | RasterSource,
+    expressions: Sequence[str],
+    options: SceneOptions,
+    mask: str | os.PathLike | None,
+    probability: str | os.PathLike | None,
+    polygons: str | os.PathLike | None,
+) -> SceneJob:
+    """A job with outputs as a user names them; of several expressions each has its own rasters, named after it.
+
+    Raises:
+        ConfigError: an expression is empty or there twice, no output is named, or two are the same file.
+    """
+    for expression in expressions:
+        if not isinstance(expression, str) or not expression.strip():
+            what = 'empty' if isinstance(expression, str) else f'{expression!r}, not text'
+            raise ConfigError(f'the expression is {what}; say what to segment')
+    if len(set(expressions)) < len(expressions):
+        raise ConfigError('an expression is named twice; name each once')
+    suffixes = [''] if len(expressions) == 1 else [f'.{slug}' for slug in slugs(expressions)]
+
+    def each(path: str | os.PathLike | None) -> tuple[Path, ...] | None:
+        return None if path is None else tuple(_inserted(Path(path), suffix) for suffix in suffixes)
+
+    outputs = SceneOutputs(each(mask), each(probability), None if polygons is None else Path(polygons))
+    if not outputs.named():
+        raise ConfigError('no output is named; give at least one of mask, probability, polygons')
+    if outputs.polygons is not None:
+        vector_driver(outputs.polygons)
+    if len({path.resolve() for path in outputs.named()}) < len(outputs.named()):
+        raise ConfigError('two outputs are the same file; name different ones')
+    return SceneJob(
+        scene if isinstance(scene, RasterSource) else os.fspath(scene), tuple(expressions), options, outputs
+    )
+
+
+def slugs(expressions: Sequence[str]) -> list[str]:
+    """Short names of expressions for files, all different: 'the large white tank' is `the-large-white-tank`."""
+    names = []
+    for expression in expressions:
+        name = '-'.join(re.findall(r'\w+', expression.casefold()))[:_SLUG].strip('-')
+        if not name or name in names:
+            name = f'{name}-{hashlib.sha256(expression.encode()).hexdigest()[:6]}'.strip('-')
+        names.append(name)
+    return names
+
+
+def _inserted(path: Path, suffix: str) -> Path:
+    return path.with_name(f'{path.stem}{suffix}{path.suffix}')
