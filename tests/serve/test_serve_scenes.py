@@ -109,13 +109,13 @@ def test_cancel_and_images_in_between(inferencer, scenes, tmp_path, monkeypatch)
 
     def slowly(self, *arguments):
         reached.set()
-        go_on.wait(10)
+        go_on.wait(60)
         return run(self, *arguments)
 
     monkeypatch.setattr(SharedModel, 'run', slowly)
     with service(inferencer, tmp_path, roots=(scenes,), max_jobs=1) as client:
         first = post(client, path='scene.tif', window=64)['id']
-        reached.wait(10)
+        reached.wait(60)
         second = post(client, path='scene.tif')['id']
         full = client.post('/scenes', data={'expression': 'ship', 'path': 'scene.tif'})
         assert full.status_code == 429

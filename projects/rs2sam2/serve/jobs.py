@@ -133,7 +133,9 @@ class JobStore:
         shutil.rmtree(gone, ignore_errors=True)
 
     def clear(self, job: Job) -> None:
-        """Remove what a job that ended needs no more: its upload, and results if it has none to give."""
+        """Remove what a job that is over needs no more: its upload, and results if it has none to give."""
+        if not job.over:
+            return
         folder = self.folder_of(job)
         (folder / UPLOAD).unlink(missing_ok=True)
         if job.state != 'done':

@@ -42,6 +42,7 @@ class JobRunner:
         self._cancelled: set[str] = set()
         self._ending = self._now_ending = False
         for job in self._jobs.values():
+            store.clear(job)
             if job.state == 'running':  # the server that ran it was killed
                 self._again(job)
         self._thread = threading.Thread(target=self._run, name='scenes', daemon=True)
@@ -159,17 +160,18 @@ class JobRunner:
         if state != 'done':
             job.result = None
         self._set(job, state)
-        self.store.clear(job)
         self._cancelled.discard(job.id)
         self._progress.pop(job.id, None)
         self._metrics.jobs.labels(state).inc()
 
     def _set(self, job: Job, state: str) -> None:
-        job.state = state
+        coming = job.model_copy(update=dict(state=state))
         try:
-            self.store.save(job)
+            self.store.save(coming)
+            self.store.clear(coming)
         except OSError:  # a full disk: this server knows the state all the same, the next one runs the job again
             traceback.print_exc()
+        job.state = state  # clients see a state when the disk holds what it says
 
     def _forget(self, job: Job) -> None:
         del self._jobs[job.id]
