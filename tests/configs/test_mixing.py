@@ -16,6 +16,7 @@ from helpers.hf_folders import make_hf_folder
 from helpers.paths import ROOT
 from helpers.tiny import SIZE, TINY_HIERA, UNION_SIZE, shrink
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config
+from rs2sam2.models.rmsin.rotated_conv import AdaptiveRotatedConv2d
 from rs2sam2.synthetic.dataset import build_demo_dataset
 from rs2sam2.text.hf_tokenizer import HFTokenizer
 
@@ -95,7 +96,8 @@ def train(cfg: Config):
 
 def test_the_page_names_its_files():
     assert set(snippets()) == {
-        'sam2_upernet.py', 'my_parts.py', 'toy.py', 'averaging.py', 'siglip_lora.py', 'pseudo.py',
+        'sam2_upernet.py', 'my_parts.py', 'toy.py', 'averaging.py', 'siglip_lora.py', 'pseudo.py', 'fusion.py',
+        'rotated_fcn.py',
     }  # fmt: skip
     assert PAGE.count('```python') == 1 + sum(len(re.findall(rf'`{name}`[^`]*?:\n\n```', PAGE)) for name in snippets())
 
@@ -118,7 +120,21 @@ def test_sam2_hiera_under_mmsegs_heads_on_an_mmseg_data_set(inside, head):
     train(load('sam2_upernet.py', tiny))
 
 
-@pytest.mark.parametrize('config', ['toy.py', 'averaging.py', 'pseudo.py'])
+def test_rotated_convolutions_in_an_mmseg_head(inside):
+    tiny = {
+        'model.data_preprocessor.size': (SIZE, SIZE),
+        'model.backbone': dict(depth=18, base_channels=8, stem_channels=8, norm_cfg=dict(type='BN')),
+        'model.decode_head': dict(in_channels=64, channels=16, num_classes=3, norm_cfg=dict(type='BN')),
+    }
+    runner = train(load('rotated_fcn.py', tiny))
+    turned = [module for module in runner.model.modules() if isinstance(module, AdaptiveRotatedConv2d)]
+    # Two convolutions and the one after the concatenation.
+    assert [tuple(one.weight.shape[1:3]) for one in turned] == [(16, 64), (16, 16), (16, 80)]
+    # ConvModule's own start would take its spread from the wrong axes.
+    assert all(float(one.weight.std()) == pytest.approx((2 / (16 * 9)) ** 0.5, rel=0.1) for one in turned)
+
+
+@pytest.mark.parametrize('config', ['toy.py', 'averaging.py', 'pseudo.py', 'fusion.py'])
 def test_parts_of_ones_own_beside_ours(inside, config):
     runner = train(load(config))
     kinds = {type(module).__module__ for module in runner.model.modules()}
