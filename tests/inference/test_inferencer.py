@@ -155,6 +155,19 @@ def test_scores_are_reported_when_they_were_trained(work_dir, image):
 # Refining by points
 
 
+def test_an_expression_that_loses_its_end_is_said_to(inferencer, image, monkeypatch):
+    """LAVT and RMSIN read 20 tokens; what an expression says after them counts for nothing."""
+    short, long = 'the ship', 'the ship on the left of the bridge'
+    step = inferencer.pipeline.expression.transforms[0]
+    length = len(step.tokenizer(long))
+    assert inferencer(image, long)[0].notes == ()
+    monkeypatch.setattr(step, 'max_length', length - 1)
+    for result, notes in zip(inferencer(image, [short, long]), (0, 1), strict=True):
+        assert len(result.notes) == len(result.to_dict()['notes']) == notes
+    expected = f'the model reads {length - 1} of its {length} tokens: the end of the expression does not count'
+    assert result.notes == inferencer.expression_notes(long) == (expected,)
+
+
 def test_points_are_scaled_to_the_view_as_sam2_does():
     from sam2.utils.transforms import SAM2Transforms
 

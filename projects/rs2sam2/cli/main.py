@@ -241,7 +241,7 @@ def scene(
             f'{objects}{result.foreground_pixels:,} of {result.valid_pixels:,} pixels, {score}; '
             f'{result.windows_run} windows of {result.window[1]}x{result.window[0]}, scope {result.scope}'
         )
-        for note in (*result.notes, *inferencer.turning.sentences(expression)[1], _trained_on(inferencer)):
+        for note in (*result.notes, *inferencer.expression_notes(expression), _trained_on(inferencer)):
             print(plain(f'note: {note}'))
 
 

@@ -190,13 +190,18 @@ class RefSegInferencer:
         Raises:
             TokenizerError: the expression is empty, or too long for the model.
         """
-        said, notes = self.turning.sentences(expression)
+        said, _ = self.turning.sentences(expression)
         sample_id = repr(cut(expression))
         views = {
             name: self._view({**image.views[name], 'sample_id': sample_id, 'expression': text})
             for name, text in said.items()
         }
-        return PreparedSample(views, (*image.notes, *notes), image.source)
+        return PreparedSample(views, (*image.notes, *self.expression_notes(expression)), image.source)
+
+    def expression_notes(self, expression: str) -> tuple[str, ...]:
+        """What the user should know of how an expression is read: copies that it is not said of, an end that is cut."""
+        cut_off = self._cut_note(expression)
+        return (*self.turning.sentences(expression)[1], *([cut_off] if cut_off else []))
 
     def forward(
         self, batch: Sequence[PreparedSample], box: Box | None = None, point: Points | None = None
@@ -237,6 +242,10 @@ class RefSegInferencer:
     def _image_fields(self, fields: dict) -> dict:
         """The image's part of the pipeline."""
         raise NotImplementedError
+
+    def _cut_note(self, expression: str) -> str | None:
+        """A note where the model reads the beginning of an expression only."""
+        return None
 
     def _view(self, fields: dict) -> dict:
         """The expression's part of the pipeline; refuses what is too long for the model."""

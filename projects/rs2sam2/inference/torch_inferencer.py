@@ -10,6 +10,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.infer.infer import BaseInferencer
 from mmseg.registry import MODELS, TRANSFORMS
 
+from rs2sam2.datasets.transforms.tokenize import TokenizeExpression
 from rs2sam2.datasets.transforms.turning import LOADERS
 from rs2sam2.errors import ConfigError
 from rs2sam2.inference.arguments import Box, Points
@@ -48,6 +49,9 @@ class TorchInferencer(RefSegInferencer, BaseInferencer):
 
     def _image_fields(self, fields: dict) -> dict:
         return self.pipeline.image(fields)
+
+    def _cut_note(self, expression: str) -> str | None:
+        return self.pipeline.cut_note(expression)
 
     def _view(self, fields: dict) -> dict:
         data = self.pipeline.expression(fields)
@@ -137,3 +141,8 @@ class SplitPipeline:
             raise ConfigError('the test pipeline of the config has no step with a tokenizer (TokenizeExpression)')
         self.image = Compose([TRANSFORMS.build(step) for step in steps[:start]])
         self.expression = Compose([TRANSFORMS.build(step) for step in steps[start:]])
+
+    def cut_note(self, expression: str) -> str | None:
+        """What the tokenizing step says where it cuts; a step of one's own may say nothing."""
+        step = self.expression.transforms[0]
+        return step.cut_note(expression) if isinstance(step, TokenizeExpression) else None

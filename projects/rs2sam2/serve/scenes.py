@@ -89,7 +89,7 @@ def run_scene(
             progress=report,
         )
     told = {name: getattr(result, name) for name in SceneFound.model_fields if hasattr(result, name)}
-    notes = [*result.notes, *inferencer.turning.sentences(options.expression)[1]]
+    notes = [*result.notes, *inferencer.expression_notes(options.expression)]
     told |= dict(notes=notes, trained_on=inferencer.trained_on)
     return SceneFound.model_validate({name: _plain(value) for name, value in told.items()})
 

@@ -44,6 +44,13 @@ class TokenizeExpression(BaseTransform):
         results['token_ids'] = np.array(ids, dtype=np.int64)
         return results
 
+    def cut_note(self, expression: str) -> str | None:
+        """What the user should know where an expression loses its end; None where it does not."""
+        length = len(self.tokenizer(expression))
+        if self.max_length is None or length <= self.max_length:
+            return None
+        return f'the model reads {self.max_length} of its {length} tokens: the end of the expression does not count'
+
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(tokenizer={self.tokenizer!r}, max_length={self.max_length}, '
