@@ -13,16 +13,15 @@ from mmengine.dist import all_gather_object, broadcast_object_list, is_main_proc
 from mmengine.hooks import EMAHook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
-from mmengine.runner import BaseLoop, CheckpointLoader, Runner
+from mmengine.runner import BaseLoop, CheckpointLoader
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
 
-from rs2sam2.engine.launch import whole_number
+from rs2sam2.engine.checked_runner import CheckedRunner
 from rs2sam2.engine.optim_groups import refuse_other_state
 from rs2sam2.engine.randomness import rng_state, set_rng_state
 from rs2sam2.engine.settings import TrainingSettings
 from rs2sam2.engine.sharding import FullyShardedModel, fill, share_optimizer_state, whole_state_dict
-from rs2sam2.engine.stopping import DeafWorker, StopRequest
+from rs2sam2.engine.stopping import StopRequest
 from rs2sam2.engine.train_loop import ResumableTrainLoop
 from rs2sam2.engine.work_dir import (
     is_restarted,
@@ -41,12 +40,10 @@ from rs2sam2.weights.loading import adapter_of, plan_loading
 from rs2sam2.weights.zoo import locate
 
 TRAINING_STATE = ('meta', 'message_hub', 'optimizer')
-# What torch refuses of a data loader without workers.
-WORKERS_ONLY = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context', 'timeout')
 
 
-class StrictRunner(Runner):
-    """A `Runner` that reads weights with this project's loader only, loads them strictly, and survives being killed.
+class StrictRunner(CheckedRunner):
+    """A runner that reads weights with this project's loader only, loads them strictly, and survives being killed.
 
     `load_from` may be a checkpoint of our own, what `convert.py` made, or a published file or folder as it is: the
     names tell. It may be the name of a published model, or `hf:user/repo[@revision][/folder]`, which are fetched.
@@ -86,80 +83,6 @@ class StrictRunner(Runner):
                     )
         return model
 
-    @staticmethod
-    def build_dataloader(
-        dataloader: dict | DataLoader, seed: int | None = None, diff_rank_seed: bool = False
-    ) -> DataLoader:
-        """Build a data loader; without workers, without what only workers have.
-
-        Args:
-            dataloader: its config.
-            seed: of the sampler.
-            diff_rank_seed: whether processes get seeds of their own.
-
-        Raises:
-            ConfigError: a number in the config is none that a data loader can have, or there is no batch, which would
-                pass for a run without work.
-        """
-        if not isinstance(dataloader, dict):
-            return dataloader
-        workers = whole_number('num_workers of a data loader', dataloader.get('num_workers', 0), 0)
-        if 'batch_size' in dataloader:
-            whole_number('batch_size of a data loader', dataloader['batch_size'], 1)
-        if dataloader.get('batch_sampler'):
-            # It says all of a batch, and torch refuses to hear it twice.
-            dataloader = {key: value for key, value in dataloader.items() if key not in ('drop_last', 'shuffle')}
-        if workers == 0:
-            dataloader = {key: value for key, value in dataloader.items() if key not in WORKERS_ONLY}
-        built = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-        built.worker_init_fn = DeafWorker(built.worker_init_fn)
-        if not isinstance(built.dataset, IterableDataset) and len(built) == 0:
-            raise ConfigError(_why_empty(built))
-        return built
-
-    def set_randomness(self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
-        """Seed all random states; raises `ConfigError` for what is no seed."""
-        if seed is not None:
-            whole_number('randomness.seed', seed, 0, 2**32 - 1)
-        super().set_randomness(seed, diff_rank_seed, deterministic)
-
-    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the loop; raises `ConfigError` for numbers of epochs or iterations that mean nothing."""
-        if isinstance(loop, dict):
-            for key, least in dict(max_epochs=1, max_iters=1, val_begin=0).items():
-                if loop.get(key) is not None:
-                    whole_number(f'train_cfg.{key}', loop[key], least)
-            without = '; without validation: val_cfg=None val_dataloader=None val_evaluator=None'
-            whole_number('train_cfg.val_interval', loop.get('val_interval', 1), 1, remedy=without)
-        return super().build_train_loop(loop)
-
-    def build_param_scheduler(self, scheduler: dict | list) -> list:
-        """Build the schedules; raises `ConfigError` where their numbers mean nothing."""
-        try:
-            return super().build_param_scheduler(scheduler)
-        except (TypeError, ValueError, KeyError, AssertionError) as error:
-            raise ConfigError(f'param_scheduler cannot be built: {error}') from error
-
-    def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
-        """Learning rates in proportion to the samples of an update, where `auto_scale_lr` is enabled.
-
-        mmengine leaves accumulated gradients out of account.
-
-        Args:
-            optim_wrapper: holds the optimizer.
-            auto_scale_lr: `enable`, and `base_batch_size`, which the learning rates of the config are meant for.
-        """
-        if not (auto_scale_lr or {}).get('enable'):
-            return
-        samples = self._train_dataloader['batch_size'] * self.world_size * optim_wrapper._accumulative_counts
-        ratio = samples / auto_scale_lr['base_batch_size']
-        self.logger.info(
-            f'learning rates times {ratio:g}: an update sees {samples} samples, the config is for '
-            f'{auto_scale_lr["base_batch_size"]}'
-        )
-        for group in optim_wrapper.optimizer.param_groups:
-            group['lr'] *= ratio
-
     @property
     def _only_tests(self) -> bool:
         """Whether the model is filled from a checkpoint and never trained: `tools/test.py` leaves training out."""
@@ -178,10 +101,7 @@ class StrictRunner(Runner):
 
     def build_optim_wrapper(self, optim_wrapper: dict | OptimWrapper) -> OptimWrapper:
         """Build the optimizer and its wrapper; of a sharded model its states are written and read whole."""
-        try:
-            built = super().build_optim_wrapper(optim_wrapper)
-        except (TypeError, ValueError, KeyError, AssertionError) as error:
-            raise ConfigError(f'optim_wrapper cannot be built: {error}') from error
+        built = super().build_optim_wrapper(optim_wrapper)
         if self.is_sharded and built is not optim_wrapper:
             share_optimizer_state(built.optimizer)
         return built
@@ -495,19 +415,6 @@ class StrictRunner(Runner):
             self.logger.warning(f'the seed of the checkpoint, {seed}, replaces that of the config, {own}')
         self._randomness_cfg.update(seed=seed)
         self.set_randomness(**self._randomness_cfg)
-
-
-def _why_empty(loader: DataLoader) -> str:
-    """What a user needs to know of a data loader without a batch."""
-    batch, split = loader.batch_sampler, getattr(loader.dataset, 'split', None)
-    where = 'a data set' if split is None else f'split {split!r}'
-    count = len(loader.sampler) if batch is None else len(batch.sampler)
-    if getattr(batch, 'drop_last', False) and count:
-        return (
-            f'the data loader of {where} has no batch: {count} samples a process are fewer than batch_size='
-            f'{batch.batch_size}, and drop_last=True drops them; lower batch_size or set drop_last=False'
-        )
-    return f'the data loader of {where} has no batch: it holds no sample'
 
 
 def _holds_training_state(filename: str) -> bool:

@@ -11,7 +11,7 @@ from torch import nn
 from rs2sam2.errors import CheckpointError
 from rs2sam2.weights.adapters import Conversion
 from rs2sam2.weights.files import open_state_dict
-from rs2sam2.weights.loading import adapter_of, load_into
+from rs2sam2.weights.loading import adapter_of, copy_into, plan_loading
 
 
 @contextlib.contextmanager
@@ -75,6 +75,8 @@ def build_filled(config: dict, weights: Path, device: str | torch.device = 'cpu'
     adapter = adapter_of(file, model)
     if not adapter.whole:
         raise CheckpointError(f'{weights} holds {adapter.title} weights, a part of the model: name a whole checkpoint')
-    plan = load_into(give_memory(model, device), adapter, file)
+    # A model that turns out to be bad is dropped: no entry needs to be looked at before the first is copied.
+    plan, prefix = plan_loading(model, adapter, file)
+    copy_into(give_memory(model, device), plan, prefix)
     zero_new(model, plan)
     return model.eval()

@@ -65,7 +65,6 @@ def plan_loading(module: nn.Module, adapter: Adapter, file: StateDictFile) -> tu
     return plan, prefix
 
 
-@torch.no_grad()
 def load_into(module: nn.Module, adapter: Adapter, file: StateDictFile) -> Conversion:
     """Fill a segmentor or one component from a file; names that the source calls new keep their value.
 
@@ -74,11 +73,22 @@ def load_into(module: nn.Module, adapter: Adapter, file: StateDictFile) -> Conve
             untouched.
     """
     plan, prefix = plan_loading(module, adapter, file)
-    own = module.state_dict()
-    # All of them before the first is copied: the last one may be bad. They are mapped, not read into memory.
-    for name, tensor in list(plan.tensors()):
-        own[name.removeprefix(prefix)].copy_(tensor)
+    for _ in plan.tensors():
+        pass  # All of them are looked at before the first is copied: the last one may be bad.
+    copy_into(module, plan, prefix)
     return plan
+
+
+@torch.no_grad()
+def copy_into(module: nn.Module, plan: Conversion, prefix: str) -> None:
+    """Copy what a plan maps, one mapped tensor at a time.
+
+    Raises:
+        CheckpointError: an entry holds numbers that the module cannot hold; what came before it is copied.
+    """
+    own = module.state_dict()
+    for name, tensor in plan.tensors():
+        own[name.removeprefix(prefix)].copy_(tensor)
 
 
 class OfficialWeights:

@@ -14,8 +14,8 @@ from rs2sam2.errors import CheckpointError
 from rs2sam2.weights.adapters.names import NameTable
 from rs2sam2.weights.files import StateDictFile, TensorSpec, name_some
 
-# Converting to another dtype copies; what was copied from is unmapped after so many bytes.
-RELEASE_BYTES = 1 << 28
+# What was read is unmapped after so many bytes: mapped pages count as memory of the process.
+RELEASE_BYTES = 1 << 27
 # Rows of BEiT-3's vision positions before the grid: two unused (fairseq's offset) and CLS.
 POSITION_PREFIX = 3
 # What `torch.compile` puts before the names of a model, or of a part of it.
@@ -141,7 +141,7 @@ class Conversion:
         Raises:
             CheckpointError: an entry holds NaN or infinity, or would in the model or as the dtype that is asked for.
         """
-        copied = 0
+        seen = 0
         for new_name, name in self.mapped.items():
             tensor = self.source[name]
             refuse_nonfinite(self.source.path, name, tensor, self.held[new_name])
@@ -150,13 +150,13 @@ class Conversion:
                 refuse_nonfinite(self.source.path, name, tensor, self.held[new_name])
             if self.dtype is not None and tensor.is_floating_point() and tensor.dtype != self.dtype:
                 refuse_nonfinite(self.source.path, name, tensor, self.dtype)
-                copied += tensor.nbytes
                 tensor = tensor.to(self.dtype)
             yield new_name, tensor
-            if copied > RELEASE_BYTES:
-                del tensor
+            seen += tensor.nbytes
+            del tensor
+            if seen > RELEASE_BYTES:
                 self.source.release()
-                copied = 0
+                seen = 0
 
     def parameters(self) -> int:
         """How many numbers are mapped."""
