@@ -89,6 +89,8 @@ HOSTILE = {
     'a lambda by name': lambda c, f: c['pipeline'].append(dict(type='mmcv.transforms.Compose', transforms=[])),
     'a transform as the model': lambda c, f: c['model'].update(type='ResizeTwoViews'),
     'a width beyond memory': lambda c, f: c['model'].update(text_dim=10**12),
+    'blocks beyond counting': lambda c, f: c['model']['union_encoder']['arch'].update(depth=9_000_000),
+    'stages beyond counting': lambda c, f: c['model']['backbone']['arch'].update(stages=[1, 1, 9_000_000, 1]),
     'an argument that is none': lambda c, f: c['model'].update(evil=1),
 }
 

@@ -23,7 +23,7 @@ from mmseg.registry import MODELS, TRANSFORMS
 from torch import Tensor
 
 from rs2sam2.errors import ConfigError, OutputError, TokenizerError
-from rs2sam2.weights.files import save_state_dict
+from rs2sam2.weights.files import open_state_dict, save_state_dict
 
 MANIFEST, WEIGHTS, TOKENIZER, CARD = 'bundle.json', 'model.safetensors', 'tokenizer', 'README.md'
 FORMAT = 1
@@ -36,6 +36,8 @@ MAX_BYTES, MAX_DEPTH, MAX_FILES, MAX_NUMBER = 1 << 20, 20, 1000, 10_000_000
 _KEYS = {'format': int, 'model': dict, 'pipeline': list, 'scene': dict, 'about': dict}
 # What may be a folder's name elsewhere; here it is values.
 _DESCRIBED = ('towers', 'bert', 'tokenizer')
+# How many layers there are; each of them has tensors of its own.
+_LAYERS = ('depth', 'depths', 'stages', 'num_hidden_layers', 'learning_layers', 'num_kernels')
 # What an argument of a component may not be: these read files, fetch or build things of their own.
 _FORBIDDEN = ('init_cfg', 'pretrained', 'checkpoint', 'custom_imports', 'trust_remote_code', 'auto_map', 'backend_args')
 
@@ -83,6 +85,7 @@ def read_bundle(folder: Path) -> Bundle:
         raise ConfigError(f'{manifest}: model has no type')
     _check_plain(content['scene'], f'{manifest}: scene')
     _check_plain(content['about'], f'{manifest}: about')
+    _check_layers(content['model'], f'{manifest}: model', folder / WEIGHTS)
     config = Config(dict(model=content['model'], test_pipeline=content['pipeline'], scene=content['scene']))
     return Bundle(config, folder / WEIGHTS, content['about'])
 
@@ -222,6 +225,18 @@ def _check_parts(value: Any, where: str, registry: Registry) -> None:
             _require_component(one['type'], f'{place}.type')
     if 'type' in value and value['type'] not in registry.module_dict:
         raise ConfigError(f'{where}.type is {value["type"]!r}, which is none of {registry.name}')
+
+
+def _check_layers(model: dict, where: str, weights: Path) -> None:
+    """Refuse more layers than the weights can fill, before the first is built."""
+    tensors = len(open_state_dict(weights))
+    for place, key, one in _walk(model, where):
+        if key in _LAYERS:
+            counts = [count for count in (one if isinstance(one, list) else [one]) if isinstance(count, (int, float))]
+            if sum(counts) > tensors:
+                raise ConfigError(
+                    f'{place} is {one}, and {weights} holds {tensors} tensors: the two do not belong together'
+                )
 
 
 def _require_component(name: Any, where: str) -> None:
