@@ -285,7 +285,11 @@ def test_one_line_names_all_that_is_missing(tmp_path, monkeypatch):
     assert 'refs(unc)' not in line
 
 
-@pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('[er]*s*am2_*.py')), ids=lambda path: path.stem)
+# That one starts from a file which a command in its head makes of the embedded model.
+STARTING = sorted({*(ROOT / 'configs').glob('*.py')} - {ROOT / 'configs/rs2sam2_tiny_nwpu_vhr10_from_demo.py'})
+
+
+@pytest.mark.parametrize('path', STARTING, ids=lambda path: path.stem)
 def test_shipped_configs_start_from_what_the_table_has(path):
     cfg = Config.fromfile(path)
     needed = {entry.local for entry in published_inputs(cfg)}
