@@ -106,10 +106,11 @@ PIECES = [
     'schedules/adamw_poly',
     'schedules/adamw_scratch',
 ]
-COMMANDS = {'segment', 'scene', 'demo', 'models', 'download', 'publish', 'serve'}
+COMMANDS = {'segment', 'scene', 'demo', 'models', 'download', 'publish', 'export', 'serve'}
 TOOLS = [
     'analysis_tools/ablate',
     'analysis_tools/benchmark',
+    'analysis_tools/benchmark_export',
     'analysis_tools/benchmark_inferencer',
     'analysis_tools/benchmark_scene',
     'analysis_tools/compare',

@@ -45,11 +45,23 @@ MAY_IMPORT = {
         'weights',
     },
     'geo': FLOOR | {'text', 'datasets'},
+    'export': FLOOR | {'inference', 'models/protocol', 'synthetic'},
     'serve': FLOOR | {'datasets', 'geo', 'inference'},
     'client': set(),
     'page': FLOOR | {'text', 'geo', 'inference', 'serve', 'synthetic', 'visualization'},
     'cli': FLOOR
-    | {'models/common', 'weights', 'evaluation', 'engine', 'geo', 'inference', 'page', 'serve', 'visualization'},
+    | {
+        'models/common',
+        'weights',
+        'evaluation',
+        'engine',
+        'export',
+        'geo',
+        'inference',
+        'page',
+        'serve',
+        'visualization',
+    },
 }
 # These two name everything: the registries' one place, and the package's own front door.
 DOORS = {'registration', '__init__', 'registry'}

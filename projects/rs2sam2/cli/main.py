@@ -68,7 +68,7 @@ Model = Annotated[
         '-m',
         metavar='NAME|PATH',
         help='A published model (see *rs2sam2 models*), hf:user/repo[@revision][/folder], a work dir that training '
-        'left, a bundle, or a config file.',
+        'left, a bundle, a config file, or an exported model (OUT.onnx of *rs2sam2 export*).',
     ),
 ]
 Weights = Annotated[
@@ -379,6 +379,43 @@ def publish(
         from rs2sam2.cli.publish import publish_bundle
 
         publish_bundle(work_dir, out, weights, dtype, licence, results, push)
+
+
+@app.command(cls=OnceCommand)
+def export(
+    model: Annotated[str, typer.Argument(metavar='MODEL', help='Any model that --model takes elsewhere.')],
+    out: Annotated[Path, typer.Argument(metavar='OUT', help='File to make: .onnx, or .pt2 with --format torch.')],
+    format: Annotated[
+        str, typer.Option(help='onnx: runs everywhere, without torch; torch: a program of torch.export.')
+    ] = 'onnx',
+    weights: Weights = None,
+    dtype: Annotated[
+        str, typer.Option(help='fp32, fp16 or int8: what the weights are stored in; it computes in fp32.')
+    ] = 'fp32',
+) -> None:
+    """Export a model to one file that is a --model itself, on machines without torch too (extra *[onnx]*).
+
+    Any number of expressions in a batch, of any length; the images' sizes are the model's. The file gets its name only
+    when it was run on three inputs beside PyTorch: in fp32 both agree to 1e-4 of the spread, and what fp16 and int8
+    change of the masks is told and stands in the file. Weights of more than 2 GB lie beside it, in OUT.data.
+    """
+    with _one_line_errors():
+        from rs2sam2.terminal import plain
+
+        if find_spec('torch') is None:
+            from rs2sam2.errors import ConfigError
+
+            raise ConfigError('to export a model, PyTorch and all of rs2sam2 are needed; here they are not')
+        from rs2sam2.export.run import export_model
+
+        check = export_model(model, out, format, weights, dtype).check
+        size = sum(path.stat().st_size for path in (out, out.with_name(f'{out.name}.data')) if path.exists())
+        largest = max(check['largest_difference_over_spread'].values())
+        print(plain(f'{out}: {size / 1e6:.1f} MB'))
+        print(
+            f'{check["inputs"]} inputs beside PyTorch in fp32: largest difference {largest:.1e} of the spread, '
+            f'{check["changed_pixels"]:.4%} of the mask pixels changed'
+        )
 
 
 def _product(images: list[str], expressions: list[str]) -> list:

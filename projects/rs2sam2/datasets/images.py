@@ -192,6 +192,16 @@ def upright(image: Image.Image) -> Image.Image:
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
+def square_view(pixels: np.ndarray, side: int, nearest: bool = False) -> np.ndarray:
+    """Pixels (H, W[, 3]) uint8 as a square view of `side` pixels, aspect ratio not kept.
+
+    PIL's bilinear filter, which widens with the scale (antialiasing), as torchvision's `Resize` of a PIL image; for
+    masks its NEAREST, as in the published metric.
+    """
+    resample = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
+    return np.array(Image.fromarray(pixels).resize((side, side), resample))
+
+
 def _orientation(image: Image.Image) -> int:
     """EXIF's orientation, 1 to 8, of an image that is not loaded yet."""
     if image.format == 'TIFF':

@@ -120,3 +120,10 @@ class RefSegTokenizer:
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(path={self.path!r}, num_pieces={self.num_pieces})'
+
+
+def cut_tokens(ids: list[int], max_length: int | None, keep_last: bool = True) -> list[int]:
+    """At most `max_length` ids, None for all; `keep_last` keeps the last one (`</s>`) where others are cut."""
+    if max_length is None or len(ids) <= max_length:
+        return ids
+    return [*ids[: max_length - 1], ids[-1]] if keep_last else ids[:max_length]

@@ -7,6 +7,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
 from rs2sam2.errors import ConfigError, TokenizerError
+from rs2sam2.text.tokenizer import cut_tokens
 
 
 class TokenizeExpression(BaseTransform):
@@ -39,9 +40,7 @@ class TokenizeExpression(BaseTransform):
             ids = self.tokenizer(results['expression'])
         except TokenizerError as error:
             raise TokenizerError(f'sample {results.get("sample_id")}: {error}') from error
-        if self.max_length is not None and len(ids) > self.max_length:
-            ids = [*ids[: self.max_length - 1], ids[-1]] if self.keep_last else ids[: self.max_length]
-        results['token_ids'] = np.array(ids, dtype=np.int64)
+        results['token_ids'] = np.array(cut_tokens(ids, self.max_length, self.keep_last), dtype=np.int64)
         return results
 
     def cut_note(self, expression: str) -> str | None:

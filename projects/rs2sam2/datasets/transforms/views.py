@@ -1,8 +1,8 @@
 """Makes the views of an image: the one that is segmented, and a second one for a union encoder."""
 
-import numpy as np
 from mmcv.transforms import BaseTransform
-from PIL import Image
+
+from rs2sam2.datasets.images import square_view
 
 
 class ResizeView(BaseTransform):
@@ -25,10 +25,9 @@ class ResizeView(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Make the view; see the class."""
-        results['img'] = _resized(Image.fromarray(results['img']), self.size, Image.Resampling.BILINEAR)
+        results['img'] = square_view(results['img'], self.size)
         if self.resize_mask and 'gt_seg_map' in results:
-            mask = Image.fromarray(results['gt_seg_map'])
-            results['gt_seg_map'] = _resized(mask, self.size, Image.Resampling.NEAREST)
+            results['gt_seg_map'] = square_view(results['gt_seg_map'], self.size, nearest=True)
         return results
 
     def __repr__(self) -> str:
@@ -52,12 +51,8 @@ class ResizeTwoViews(ResizeView):
 
     def transform(self, results: dict) -> dict:
         """Make the views; see the class."""
-        results['union_img'] = _resized(Image.fromarray(results['img']), self.union_size, Image.Resampling.BILINEAR)
+        results['union_img'] = square_view(results['img'], self.union_size)
         return super().transform(results)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(size={self.size}, union_size={self.union_size}, resize_mask={self.resize_mask})'
-
-
-def _resized(image: Image.Image, size: int, resample: Image.Resampling) -> np.ndarray:
-    return np.array(image.resize((size, size), resample))

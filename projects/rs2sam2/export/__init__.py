@@ -1,0 +1,1 @@
+"""Models out of Python: ONNX files that onnxruntime runs without torch, and programs of torch.export."""
