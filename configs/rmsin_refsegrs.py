@@ -1,11 +1,10 @@
 # RMSIN on RefSegRS by the same recipe, without the black boxes, which are RRSIS-D's; nobody says how its published
 # numbers on this set were trained.
-_base_ = [
-    '_base_/default_runtime.py',
-    '_base_/models/rmsin_b.py',
-    '_base_/datasets/refsegrs_480.py',
-    '_base_/schedules/adamw_poly.py',
-]
-randomness = dict(seed=2401)
-train_dataloader = dict(batch_size=2)
-default_hooks = dict(checkpoint=dict(save_best='rrsis/oIoU'))
+_base_ = ['rmsin_rrsisd.py']
+data_root = 'data/refsegrs'
+dataset = dict(type='RefSegRSDataset', data_root=data_root)
+train_pipeline = [step for step in _base_.train_pipeline if step['type'] != 'RandomBlackBoxes']
+train_dataloader = dict(dataset=dict(**dataset, pipeline=train_pipeline))
+val_dataloader = test_dataloader = dict(dataset=dataset)
+test_evaluator = dict(breakdown=('size', 'position_words', 'sentence_length'), published=None)
+tta = dict(top='at the top')

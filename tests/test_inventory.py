@@ -86,7 +86,6 @@ PIECES = [
     'datasets/jsonl',
     'datasets/nwpu_vhr10',
     'datasets/refsegrs',
-    'datasets/refsegrs_480',
     'datasets/rrsisd',
     'datasets/rrsisd_480',
     'datasets/small_views',
