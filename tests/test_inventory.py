@@ -140,6 +140,7 @@ IMPORTS = [
     'from rs2sam2.client import Client',
     'from rs2sam2.geo.scene import segment_scene',
     'from rs2sam2.inference import InferencerWindowPredictor',
+    'from rs2sam2.structures import TextState',
     'from rs2sam2.structures import UnionFeatures',
 ]
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
