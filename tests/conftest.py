@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from helpers.layout import leave_layout_out
 from helpers.paths import SHARED
 from helpers.training_site import make_site
+
+leave_layout_out()
 
 
 @pytest.fixture(scope='session')

@@ -16,6 +16,7 @@ from mmseg.registry import HOOKS, METRICS, MODELS, TRANSFORMS
 from torch import nn
 from torch.utils.data import get_worker_info
 
+from helpers.layout import leave_layout_out
 from helpers.paths import ROOT
 
 
@@ -52,6 +53,7 @@ def die_at_call(number: int) -> None:
 
 def train(argv: list[str], folder: str, log: str, environment: dict[str, str]) -> None:
     """Run tools/train.py in this process, which has its own group; the log goes to a file."""
+    leave_layout_out()
     os.setsid()
     os.chdir(folder)
     os.environ.update(environment)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from helpers.layout import leave_layout_out
 from helpers.paths import ROOT
 from helpers.tiny import SIZE, TEXT_DIM, TINY_BEIT3, TINY_HIERA, UNION_SIZE
 from rs2sam2.synthetic.dataset import build_demo_dataset
@@ -117,6 +118,7 @@ def imported() -> Any:
 
 
 def _start(arguments: list[str], folder: str, log: str, environment: dict[str, str]) -> None:
+    leave_layout_out()
     os.chdir(folder)
     os.environ.update(environment, OMP_NUM_THREADS='1')
     output = os.open(log, os.O_WRONLY | os.O_APPEND)
