@@ -111,6 +111,7 @@ TOOLS = [
     'analysis_tools/benchmark',
     'analysis_tools/benchmark_export',
     'analysis_tools/benchmark_inferencer',
+    'analysis_tools/benchmark_meaning',
     'analysis_tools/benchmark_scene',
     'analysis_tools/compare',
     'analysis_tools/get_flops',

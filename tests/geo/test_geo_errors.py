@@ -71,7 +71,7 @@ def test_arguments(tmp_path, scene):
     _fails(ConfigError, 'no output is named', scene, tmp_path, mask=None, polygons=None)
     _fails(ConfigError, 'is a file of the scene, which would be lost', scene, tmp_path, mask=scene)
     _fails(ConfigError, 'same file', scene, tmp_path, probability=tmp_path / 'mask.tif')
-    _fails(ConfigError, r'objects\.shp: polygons are written as', scene, tmp_path, polygons=tmp_path / 'objects.shp')
+    _fails(ConfigError, r'objects\.kml: polygons are written as', scene, tmp_path, polygons=tmp_path / 'objects.kml')
     _fails(ConfigError, 'window is 8', scene, tmp_path, window=8)
     _fails(ConfigError, 'overlap is 0.9', scene, tmp_path, overlap=0.9)
     _fails(ConfigError, "scope is 'all'", scene, tmp_path, scope='all')

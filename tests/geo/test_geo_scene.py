@@ -343,7 +343,8 @@ def _two_things(folder):
 @pytest.mark.parametrize(
     ('expression', 'scope', 'used', 'objects'),
     [
-        ('the bright thing on the left', 'auto', 'scene', 1),
+        ('the bright thing on the left', 'auto', 'meaning', 1),
+        ('the bright thing on the left', 'scene', 'scene', 1),
         ('the bright thing', 'auto', 'window', 2),
         ('the bright thing', 'scene', 'scene', 1),
         ('the bright thing on the left', 'window', 'window', 2),

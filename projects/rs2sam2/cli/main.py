@@ -179,7 +179,7 @@ def scene(
     model: Model,
     mask: Annotated[Path | None, typer.Option(help='Mask to write, a cloud-optimized GeoTIFF.')] = None,
     probability: Annotated[Path | None, typer.Option(help='Probabilities to write, as well a COG.')] = None,
-    polygons: Annotated[Path | None, typer.Option(help='Polygons to write: .gpkg or .geojson.')] = None,
+    polygons: Annotated[Path | None, typer.Option(help='Polygons to write: .gpkg, .geojson, .shp or .parquet.')] = None,
     weights: Weights = None,
     window: Annotated[
         int | None, typer.Option(help="Side of a window in pixels; else the model's own (in its config).")
@@ -196,8 +196,19 @@ def scene(
         str, typer.Option(metavar='LOW,HIGH', help='Percentiles that become 0 and 255, unless the bands have 8 bits.')
     ] = '2,98',
     scope: Annotated[
-        str, typer.Option(help='window: each by itself; scene: the whole scene says where; auto: by the words.')
+        str,
+        typer.Option(
+            help='window: each by itself; scene: the whole scene, reduced, says where; meaning: words of place are '
+            'decided among the objects of the whole scene; auto: by the words.'
+        ),
     ] = 'auto',
+    min_area: Annotated[
+        str | None, typer.Option(metavar='PX|M2', help='Leave out smaller polygons: 20 (pixels) or 50m2.')
+    ] = None,
+    simplify: Annotated[
+        str | None, typer.Option(metavar='PX|M', help='Simplify outlines by about so much: 1.5 (pixels) or 2m.')
+    ] = None,
+    aoi: Annotated[Path | None, typer.Option(help='Vector file of polygons; outside of them nothing is run.')] = None,
     batch_size: Annotated[int, typer.Option(min=1, help='Windows that the model takes at once.')] = 4,
     min_score: MinScore = None,
     tta: TTA = None,
@@ -234,6 +245,9 @@ def scene(
             scope=scope,
             batch_size=batch_size,
             min_score=min_score,
+            min_area=min_area,
+            simplify=simplify,
+            aoi=aoi,
         )
         score = 'no score' if result.score is None else f'{result.score_kind} {result.score:.3f}'
         objects = '' if result.objects is None else f'{result.objects} objects, '

@@ -74,7 +74,7 @@ class AreaMeter:
         else:
             self.unit, self._pixel = 'px', 1.0
 
-    def measure(self, polygon: shapely.Polygon, pixels: int) -> float:
+    def measure(self, polygon: shapely.Polygon, pixels: float) -> float:
         """Area of one object.
 
         Args:

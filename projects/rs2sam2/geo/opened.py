@@ -3,20 +3,30 @@
 import math
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import rasterio
 
+from rs2sam2.geo.aoi import read_aoi
 from rs2sam2.geo.blend import Blend, blend_windows, predict_checked
 from rs2sam2.geo.blocks import BlockFolder, Finding, cut_blocks
 from rs2sam2.geo.clock import StageClock
 from rs2sam2.geo.coarse import CoarseMap
 from rs2sam2.geo.export import SceneExport
 from rs2sam2.geo.job import SceneJob, ScenePlan
+from rs2sam2.geo.meaning import Choice, ChosenObjects, choose_objects, find_objects
 from rs2sam2.geo.outputs import StagedFiles, check_places
-from rs2sam2.geo.predictor import WindowPredictor, predictor_identity, predictor_tags, score_kind, window_scores
-from rs2sam2.geo.questions import ask
+from rs2sam2.geo.predictor import (
+    MEAN_PROBABILITY,
+    WindowPredictor,
+    predictor_identity,
+    predictor_tags,
+    score_kind,
+    window_scores,
+)
+from rs2sam2.geo.questions import Wish, all_questions, ask
 from rs2sam2.geo.reader import SceneReader
 from rs2sam2.geo.result import SceneResult
 from rs2sam2.geo.vectors import PolygonFile
@@ -24,6 +34,23 @@ from rs2sam2.geo.windows import WindowGrid, tile_axis
 
 CACHE = 64 * 2**20  # bytes of decoded blocks that GDAL keeps
 _STRIP_CACHE = 512 * 2**20  # the most it keeps where rows are stored whole, so that no strip is decoded twice
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Where a wish's object is.
+
+    Attributes:
+        region: outside of which nothing is meant, or None.
+        found: what was seen.
+        choice: among the objects found, where the words' meaning decided.
+        asked: how many questions windows were asked.
+    """
+
+    region: CoarseMap | ChosenObjects | None
+    found: Finding
+    choice: Choice | None = None
+    asked: int = 1
 
 
 class OpenedScene:
@@ -34,7 +61,8 @@ class OpenedScene:
         plan: what another process settled; None opens it for the first time.
 
     Attributes:
-        questions: one an expression.
+        wishes: one an expression.
+        questions: of all wishes, each once.
         blocks: of the scene.
 
     Raises:
@@ -48,6 +76,10 @@ class OpenedScene:
         self._reader = SceneReader(
             job.scene, options.bands, options.nodata, options.stretch, options.gsd, plan.ends if plan else None
         )
+        if options.aoi is not None:
+            area, notes = read_aoi(options.aoi, self._reader.crs, self._reader.transform, self._reader.shape)
+            self._reader.restrict(area)
+            self._reader.notes += notes
         if plan is not None:
             self._reader.notes[:] = plan.notes
         # Rows stored whole are decoded whole: they must stay in the cache until all windows of a row are read.
@@ -55,8 +87,8 @@ class OpenedScene:
         rasterio.env.setenv(GDAL_CACHEMAX=cache)
         self._grid = _plan_windows(self._reader, options.window, options.overlap, padded=options.gsd is not None)
         one_image = self._grid.size == self._reader.grid_shape
-        asked = [ask(expression, options.scope, one_image) for expression in job.expressions]
-        self.questions, self._scopes = zip(*asked, strict=True)
+        self.wishes = [ask(expression, options.scope, one_image, options.several) for expression in job.expressions]
+        self.questions = all_questions(self.wishes)
         self.blocks = cut_blocks(self._grid, options.block, self._reader.grid_shape)
 
     def plan(self, predictor: WindowPredictor) -> ScenePlan:
@@ -68,7 +100,7 @@ class OpenedScene:
         reader, outputs = self._reader, self.job.outputs
         check_places(outputs.named(), reader.files)
         if outputs.polygons is not None:
-            PolygonFile(outputs.polygons, reader.crs, reader.transform)  # says whether the format knows the CRS
+            self._polygon_file(outputs.polygons, predictor)  # says whether the format and cleaning fit the CRS
         rasters = len(outputs.masks or ()) + len(outputs.probabilities or ())
         pixels = sum(block.height * block.width for block in self.blocks)
         about = {
@@ -123,51 +155,69 @@ class OpenedScene:
         with StagedFiles(outputs.named()) as staged:
             polygons = None
             if outputs.polygons is not None:
-                polygons = PolygonFile(staged.staged(outputs.polygons), self._reader.crs, self._reader.transform)
-            for index, found in enumerate(files.findings()):
-                region, whole = self._whole(index, files, predictor, clock)
-                found = Finding(found.windows, (whole or found).score, (whole or found).score_kind)
-                results.append(self._export_one(index, files, region, found, staged, polygons, predictor, clock, tick))
+                polygons = self._polygon_file(staged.staged(outputs.polygons), predictor)
+            for index, wish in enumerate(self.wishes):
+                with clock('choose'):
+                    answer = self._answer(wish, files, predictor, clock)
+                results.append(self._export_one(index, answer, files, staged, polygons, predictor, clock, tick))
             if polygons is not None:
                 with clock('polygons'):
                     polygons.close()
+                for place, result in enumerate(results):
+                    notes = (*result.notes, *polygons.notes())
+                    results[place] = replace(result, objects=polygons.counts[result.expression], notes=notes)
         return results
 
     def close(self) -> None:
         """Closes the scene."""
         self._reader.close()
 
+    def _answer(self, wish: Wish, files: BlockFolder, predictor: WindowPredictor, clock: StageClock) -> Answer:
+        """Where a wish's object is, and what is known of it."""
+        findings = files.findings()
+        asked = [self.questions.index(one) for one in (wish.question, wish.landmark) if one is not None]
+        found = findings[asked[0]]
+        if wish.reading is None:
+            region, whole = self._whole(asked[0], files, predictor, clock)
+            return Answer(region, Finding(found.windows, (whole or found).score, (whole or found).score_kind))
+        objects = [find_objects(files.log_odds(index), self._reader.grid_shape) for index in dict.fromkeys(asked)]
+        choice = choose_objects(wish.reading, objects[0], objects[-1], len(objects) == 1, self._reader)
+        region = ChosenObjects([one.polygon for one in choice.candidates if one.taken], self._reader.grid_shape)
+        score = max((one.score for one in choice.candidates if one.taken), default=None)
+        windows = sum(findings[index].windows for index in dict.fromkeys(asked))
+        return Answer(region, Finding(windows, score, MEAN_PROBABILITY), choice, len(objects))
+
     def _export_one(
         self,
         index: int,
+        answer: Answer,
         files: BlockFolder,
-        region: CoarseMap | None,
-        found: Finding,
         staged: StagedFiles,
         polygons: PolygonFile | None,
         predictor: WindowPredictor,
         clock: StageClock,
         tick: Callable[[float], object],
     ) -> SceneResult:
-        reader, outputs, question = self._reader, self.job.outputs, self.questions[index]
+        reader, outputs, wish, found = self._reader, self.job.outputs, self.wishes[index], answer.found
         limit = self._options.min_score
         rejected = limit is not None and found.score is not None and found.score < limit
         mask = outputs.masks[index] if outputs.masks else None
         probability = outputs.probabilities[index] if outputs.probabilities else None
-        tags = {'expression': question.expression, **predictor_tags(predictor)}
+        tags = {'expression': wish.expression, **predictor_tags(predictor)}
+        log_odds = files.log_odds(self.questions.index(wish.question))
         export = SceneExport(
-            reader, files.log_odds(index), region, question.expression, tags, staged, mask, probability, polygons, clock
+            reader, log_odds, answer.region, wish.expression, tags, staged, mask, probability, polygons, clock
         )
-        export.run(rejected, lambda share: tick((index + share) / len(self.questions)))
-        notes = list(reader.notes)
+        export.run(rejected, lambda share: tick((index + share) / len(self.wishes)))
+        notes = [*reader.notes, *([wish.note] if wish.note else []), *(answer.choice.notes if answer.choice else ())]
         if self._options.nodata_named() and not reader.nodata_found:
             notes.append(f'nodata {self._options.nodata} was named, and no pixel of {reader.path} has that value')
         if rejected:
             notes.append(f'the score {found.score:.3f} is below {limit:g}: the mask is empty')
         return SceneResult(
             scene=reader.path,
-            expression=question.expression,
-            scope=self._scopes[index],
+            expression=wish.expression,
+            scope=wish.scope,
             mask=mask,
             probability=probability,
             polygons=outputs.polygons,
@@ -175,7 +225,7 @@ class OpenedScene:
             grid_shape=reader.grid_shape,
             window=self._grid.size,
             windows_run=found.windows,
-            windows_skipped=len(self._grid.places()) - found.windows,
+            windows_skipped=answer.asked * len(self._grid.places()) - found.windows,
             foreground_pixels=export.foreground_pixels,
             valid_pixels=export.valid_pixels,
             objects=export.objects,
@@ -184,7 +234,15 @@ class OpenedScene:
             rejected=rejected,
             seconds={},
             notes=tuple(notes),
+            candidates=answer.choice.candidates if answer.choice else (),
+            decision=answer.choice.how if answer.choice else None,
         )
+
+    def _polygon_file(self, path: Path, predictor: WindowPredictor) -> PolygonFile:
+        reader = self._reader
+        centre = (reader.shape[1] / 2, reader.shape[0] / 2)
+        model = predictor_tags(predictor).get('model') or type(predictor).__name__
+        return PolygonFile(path, reader.crs, reader.transform, reader.path, model, self._options.cleaning, centre)
 
     def _files(self, folder: Path) -> BlockFolder:
         return BlockFolder(folder, self.blocks, len(self.questions))
@@ -198,9 +256,7 @@ class OpenedScene:
             return None, None
         if (known := files.whole(index)) is None:
             with clock('whole scene'):
-                log_odds = predict_checked(
-                    predictor, [self._reader.read_whole(self._options.window)], question.expression
-                )
+                log_odds = predict_checked(predictor, [self._reader.read_whole(self._options.window)], question.text)
                 (score,) = window_scores(predictor, log_odds)
             files.keep_whole(index, log_odds[0], Finding(0, score, score_kind(predictor)))
             known = files.whole(index)

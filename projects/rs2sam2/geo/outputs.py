@@ -10,6 +10,7 @@ from types import TracebackType
 
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.files import place_of
+from rs2sam2.geo.vector_formats import companions
 from rs2sam2.locks import scratch_folder
 
 
@@ -77,6 +78,9 @@ class StagedFiles:
                 os.fsync(file.fileno())
         for output, place in self._places.items():
             os.replace(self.staged(output), place)
+            for written, beside in zip(companions(self.staged(output)), companions(place), strict=True):
+                if written.exists():
+                    os.replace(written, beside)
 
     def _explain(self, error: OSError) -> ConfigError | DataError:
         return _explain(error, self._place)

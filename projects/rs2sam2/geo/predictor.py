@@ -8,14 +8,18 @@ from scipy.special import expit
 
 from rs2sam2.errors import CheckpointError
 
+MEAN_PROBABILITY = 'mean foreground probability'
+"""The score where the model has none of its own, and of objects that are chosen."""
+
 
 class WindowPredictor(Protocol):
     """Segments what an expression means in a batch of images of one size.
 
-    A predictor may have an attribute `scores`: after each call one presence score (0 to 1) or None for each image of
-    that call. Without it the mean foreground probability takes its place. An attribute `precision`, which the tags of
-    the outputs name. And `identity`: all that tells its answers from those of another one, as JSON has it; only then
-    may a run that was stopped be gone on with.
+    A predictor may have these attributes. `scores`: after each call one presence score (0 to 1) or None for each image
+    of that call; without it the mean foreground probability takes its place. `precision` and `model`, a name: outputs
+    name them. `identity`: all that tells its answers from those of another one, as JSON has it; only then may a run
+    that was stopped be gone on with. `several`: whether it has learned sentences that mean every object of a kind ('All
+    ships'); windows are then asked so for what a thing is.
     """
 
     def predict(self, images: list[np.ndarray], expression: str) -> np.ndarray:
@@ -43,8 +47,8 @@ def _presence(predictor: WindowPredictor) -> list[float] | None:
 
 def predictor_tags(predictor: WindowPredictor) -> dict[str, str]:
     """What the outputs say of how they were computed."""
-    precision = getattr(predictor, 'precision', None)
-    return {} if precision is None else {'precision': precision}
+    said = {name: getattr(predictor, name, None) for name in ('precision', 'model')}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def predictor_identity(predictor: WindowPredictor) -> dict | None:
@@ -54,7 +58,7 @@ def predictor_identity(predictor: WindowPredictor) -> dict | None:
 
 def score_kind(predictor: WindowPredictor) -> str:
     """What `window_scores` are: 'presence' or 'mean foreground probability'."""
-    return 'mean foreground probability' if _presence(predictor) is None else 'presence'
+    return MEAN_PROBABILITY if _presence(predictor) is None else 'presence'
 
 
 def window_scores(predictor: WindowPredictor, log_odds: np.ndarray) -> list[float | None]:

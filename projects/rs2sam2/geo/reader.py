@@ -12,6 +12,7 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.windows import Window
 
 from rs2sam2.errors import ConfigError, DataError
+from rs2sam2.geo.aoi import AreaOfInterest
 from rs2sam2.geo.ground import pixel_size
 from rs2sam2.geo.nodata import NodataValue, virtual_with_nodata
 from rs2sam2.geo.sources import RasterSource, explained, find_source, open_raster, source_notes
@@ -96,6 +97,11 @@ class SceneReader:
         self._table = self._palette()
         self.ends = None if self._table is not None else ends or self._measure_ends(stretch)
         self._range = None if self.ends is None else np.float32(self.ends)[..., None, None]
+        self._area: AreaOfInterest | None = None
+
+    def restrict(self, area: AreaOfInterest) -> None:
+        """From now on only pixels inside an area hold data."""
+        self._area = area
 
     def read(self, y: int, x: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray | None]:
         """A window of the model's grid; it may reach beyond the grid at the bottom and on the right.
@@ -105,7 +111,12 @@ class SceneReader:
             bool, or None when all do.
         """
         rows, columns = min(height, self.grid_shape[0] - y), min(width, self.grid_shape[1] - x)
-        image, valid = self._read(self._source_window(y, x, rows, columns), (rows, columns))
+        window = self._source_window(y, x, rows, columns)
+        inside = self._inside(window, (rows, columns))
+        if inside is not None and not inside.any():
+            return np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
+        image, valid = self._read(window, (rows, columns))
+        valid = _both(valid, inside)
         if (rows, columns) != (height, width):
             border = ((0, height - rows), (0, width - columns))
             image = np.pad(image, (*border, (0, 0)))
@@ -120,8 +131,17 @@ class SceneReader:
 
     def valid(self, y: int, x: int, height: int, width: int) -> np.ndarray | None:
         """Which pixels of a window of the scene (not of the model's grid) hold data; None when all do."""
+        window, shape = Window(x, y, width, height), (height, width)
+        inside = self._inside(window, shape)
+        if inside is not None and not inside.any():
+            return inside
         with explained(self._source):
-            return self._valid(Window(x, y, width, height), (height, width), None)
+            return _both(self._valid(window, shape, None), inside)
+
+    def _inside(self, window: Window, shape: tuple[int, int]) -> np.ndarray | None:
+        if self._area is None:
+            return None
+        return self._area.covers(window.row_off, window.col_off, window.height, window.width, shape)
 
     def bytes_for_rows(self, rows: int) -> int:
         """Bytes of the decoded rows of the scene that `rows` rows of the model's grid need, where rows are whole."""
@@ -300,6 +320,13 @@ class SceneReader:
             finite = np.isfinite(data).all(axis=0)
             valid = finite if valid is None else valid & finite
         return None if valid is None or valid.all() else valid
+
+
+def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    """Where both masks are set; None stands for all pixels."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second
 
 
 def _dtype(name: str) -> np.dtype:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rs2sam2.geo.meaning import Candidate
+
 
 @dataclass(frozen=True)
 class SceneResult:
@@ -12,7 +14,8 @@ class SceneResult:
     Attributes:
         scene: path of the scene.
         expression: what was segmented.
-        scope: 'window': each window alone; 'scene': the whole scene said where (or is one window).
+        scope: 'window': each window alone; 'scene': the whole scene said where (or is one window); 'meaning': the
+            words' meaning among the objects of the whole scene.
         mask: path of the mask raster, or None.
         probability: path of the probability raster, or None.
         polygons: path of the polygons, or None.
@@ -29,11 +32,13 @@ class SceneResult:
         rejected: the score is below `min_score`, so the mask was left empty.
         seconds: wall-clock by stage. 'read' runs beside the others; 'wait' is what they waited for it.
         notes: what the user should know, one sentence each.
+        candidates: where meaning decided, the objects that were found for what the thing is.
+        decision: how it was decided among them, in one sentence.
     """
 
     scene: str
     expression: str
-    scope: Literal['scene', 'window']
+    scope: Literal['scene', 'window', 'meaning']
     mask: Path | None
     probability: Path | None
     polygons: Path | None
@@ -50,3 +55,5 @@ class SceneResult:
     rejected: bool
     seconds: dict[str, float]
     notes: tuple[str, ...]
+    candidates: tuple[Candidate, ...] = ()
+    decision: str | None = None

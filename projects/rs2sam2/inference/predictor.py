@@ -1,6 +1,7 @@
 """An inferencer as the scene pipeline's `rs2sam2.geo.predictor.WindowPredictor`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,17 @@ class InferencerWindowPredictor:
 
     Attributes:
         precision: what the model computes in; the outputs' tags name it.
+        model: folder and file of its weights; the outputs name it.
+        several: whether it has learned sentences that mean every object of a kind; its config says so
+            (`scene = dict(several=True)`).
         scores: presence of the target in the windows of the last call, each None when the model never learned it.
     """
 
     def __init__(self, inferencer: RefSegInferencer) -> None:
         self.inferencer = inferencer
         self.precision = inferencer.precision
+        self.model = '/'.join(Path(inferencer.source.weights).parts[-2:])
+        self.several = bool(inferencer.source.config.get('scene', {}).get('several'))
         self.scores: list[float | None] = []
 
     @property

@@ -66,8 +66,9 @@ class WindowedResult:
         rows.append(('Objects', f'{scene.objects:,}'))
         rows.append(('Area', f'{scene.foreground_pixels:,} pixels ({share:.1%})'))
         height, width = scene.window
-        how = 'the whole scene says where' if scene.scope == 'scene' else 'each by itself'
-        rows.append(('Windows', f'{scene.windows_run:,} of {width} x {height}, {how}'))
+        how = {'scene': 'the whole scene says where', 'window': 'each by itself'}
+        how['meaning'] = 'the words decide among all objects found'
+        rows.append(('Windows', f'{scene.windows_run:,} of {width} x {height}, {how[scene.scope]}'))
         return rows
 
 

@@ -31,7 +31,8 @@ class SharedWindows:
 
     def __init__(self, model: SharedModel, inferencer: RefSegInferencer, check: Callable[[], None]) -> None:
         self._model, self._windows, self._check = model, InferencerWindowPredictor(inferencer), check
-        self.precision = inferencer.precision
+        self.precision, self.model = inferencer.precision, self._windows.model
+        self.several = self._windows.several
 
     @property
     def scores(self) -> list[float | None]:

@@ -91,8 +91,10 @@ class SceneOptions(BaseModel):
     expression: Expression = Field(description='What to segment.')
     polygons: Literal['gpkg', 'geojson'] = Field('gpkg', description='Format of the polygons.')
     probability: bool = Field(False, description='Write the probabilities, too.')
-    scope: Literal['auto', 'scene', 'window'] = Field(
-        'auto', description='Whether the whole scene says where, or each window by itself; auto: by the words.'
+    scope: Literal['auto', 'meaning', 'scene', 'window'] = Field(
+        'auto',
+        description='What decides: the meaning of the words among all objects, the reduced scene, or each window by '
+        'itself; auto: by the words.',
     )
     window: Annotated[int, Field(ge=32, le=8192)] | NotGiven = Field(None, description='Side of a window in pixels.')
     overlap: float = Field(0.25, ge=0, le=0.5, allow_inf_nan=False, description='Share that neighbours both see.')
@@ -129,7 +131,7 @@ class SceneFound(BaseModel):
     score: float | None = Field(description='None where nothing is foreground.')
     score_kind: str
     rejected: bool = Field(description='The score is below min_score: mask and polygons are empty.')
-    scope: Literal['scene', 'window'] = Field(description='Whether the whole scene said where.')
+    scope: Literal['meaning', 'scene', 'window'] = Field(description='What decided where the object is.')
     shape: tuple[int, int] = Field(description='Rows and columns.')
     window: tuple[int, int] = Field(description='Height and width of a window.')
     windows_run: int

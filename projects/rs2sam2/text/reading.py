@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rs2sam2.errors import ReadingError
 from rs2sam2.text.colours import COLOURS
 from rs2sam2.text.directions import direction_phrases
-from rs2sam2.text.number import head_noun, is_plural, singular
+from rs2sam2.text.number import head_noun, is_plural, plural, singular
 from rs2sam2.text.position import FRAME, IN_FRAME, NAME, NO_PLACE, uses_position
 from rs2sam2.text.reading_words import (
     ADJECTIVE,
@@ -65,6 +65,11 @@ class Thing:
     cell: tuple[int, int] | None = None
     choice: Choice | None = None
     several: bool = False
+
+    @property
+    def asked_all(self) -> str:
+        """The same of all of them: 'All white storage tanks'."""
+        return f'All {plural(self.asked.removeprefix("the ").removeprefix("all "))}'
 
     def places(self) -> list[str]:
         """What the picture as a whole decides, in words."""

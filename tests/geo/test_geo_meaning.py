@@ -1,0 +1,172 @@
+"""Words of place over a whole scene: objects found by what they are, chosen by what the words mean."""
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+
+from helpers.geo_scenes import write_scene
+from rs2sam2.errors import ConfigError
+from rs2sam2.geo.meaning import ChosenObjects, find_objects
+from rs2sam2.geo.questions import all_questions, ask
+from rs2sam2.geo.scene import segment_scene
+from rs2sam2.text.reading import read_expression
+
+PAINTS = {'ship': (230, 230, 230), 'tank': (200, 40, 40), 'pier': (60, 90, 200)}
+SIDE = 300
+SHIPS = [(20, 150), (130, 150), (250, 40), (250, 250)]  # x, y of their upper left corner
+
+
+class KnowsPaints:
+    """Finds every thing of the kinds that a question names, by its paint; large ones look the same as small ones."""
+
+    def __init__(self):
+        self.asked = []
+
+    def predict(self, images, expression):
+        self.asked.append(expression)
+        kinds = [kind for kind in PAINTS if kind in expression.lower()]
+        empty = np.zeros(images[0].shape[:2], bool)
+        found = [np.any([empty, *((np.abs(i - np.int16(PAINTS[k])) < 20).all(2) for k in kinds)], 0) for i in images]
+        return np.where(found, np.float32(4), np.float32(-4))
+
+
+@pytest.fixture
+def scene(tmp_path):
+    data = np.full((3, SIDE, SIDE), 90, np.uint8)
+    for number, (x, y) in enumerate(SHIPS):
+        data[:, y : y + 16 + 4 * number, x : x + 16] = np.array(PAINTS['ship'])[:, None, None]
+    data[:, 140:180, 200:204] = np.array(PAINTS['pier'])[:, None, None]
+    data[:, 280:284, 10:30] = np.array(PAINTS['tank'])[:, None, None]
+    return write_scene(tmp_path / 'scene.tif', data)
+
+
+def segment(scene, text, predictor=None, **kwargs):
+    """The result, and the upper left corners (x, y) of what is foreground."""
+    out = scene.with_name('out')
+    kwargs = dict(window=64, progress=False) | kwargs
+    result = segment_scene(
+        scene, text, predictor or KnowsPaints(), mask=out / 'mask.tif', probability=out / 'p.tif',
+        polygons=out / 'o.gpkg', **kwargs,
+    )  # fmt: skip
+    with rasterio.open(out / 'mask.tif') as mask:
+        pixels = mask.read(1)
+    bounds = pyogrio.read_bounds(out / 'o.gpkg')[1] if result.objects else np.zeros((4, 0))
+    corners = [(round((x - 4e5) * 2), round((5.3e6 - y) * 2)) for x, y in zip(bounds[0], bounds[3], strict=True)]
+    assert len(corners) == result.objects
+    for x, y in corners:
+        assert pixels[y, x] == 1
+    return result, sorted(corners)
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('the leftmost ship', [SHIPS[0]]),
+        ('the ship in the middle', [SHIPS[1]]),
+        ('all ships on the right', sorted(SHIPS[2:])),
+        ('the largest ship', [SHIPS[3]]),
+        ('the ship on the upper right', [SHIPS[2]]),
+        ('the ship left of the pier', [SHIPS[1]]),
+        ('the ship farthest from the pier', [SHIPS[0]]),
+        ('the smallest ship above the tank', [SHIPS[0]]),
+    ],
+)
+def test_what_the_words_mean_is_taken(scene, text, expected):
+    result, corners = segment(scene, text)
+    assert result.scope == 'meaning'
+    assert corners == expected
+    assert sum(one.taken for one in result.candidates) == len(expected)
+    assert len(result.candidates) == 4
+    assert all(one.why for one in result.candidates)
+    assert result.decision.startswith('4 found for ')
+    assert any(note == f'by meaning: {result.decision}' for note in result.notes)
+
+
+def test_windows_are_asked_what_it_is_and_nothing_else(scene):
+    predictor = KnowsPaints()
+    segment(scene, 'the small ship on the lower left of the pier on the right', predictor)
+    assert set(predictor.asked) == {'the ship', 'the pier'}
+    predictor = KnowsPaints()
+    predictor.several = True
+    segment(scene, 'the small ship left of the pier', predictor)
+    assert set(predictor.asked) == {'All ships', 'All piers'}
+
+
+@pytest.mark.parametrize('block', [80, 4096])
+def test_objects_are_the_same_whatever_the_windows_and_blocks(scene, block):
+    seen = [segment(scene, 'the leftmost ship', window=window, block=block)[1] for window in (64, 100, 200)]
+    assert seen == [[SHIPS[0]]] * 3
+
+
+def test_on_a_grid_of_another_resolution_the_mask_stays_the_object(scene):
+    result, _ = segment(scene, 'the leftmost ship', gsd=1.0)
+    assert result.grid_shape == (150, 150)
+    assert abs(result.foreground_pixels - 16 * 16) <= 4 * 16
+    assert result.objects == 1
+
+
+def test_what_cannot_be_split_is_left_to_the_reduced_scene_and_said(scene):
+    predictor = KnowsPaints()
+    result, _ = segment(scene, 'the ship between the pier and the tank', predictor)
+    assert result.scope == 'scene'
+    assert not result.candidates
+    assert any("'between'" in note and 'the reduced scene said where' in note for note in result.notes)
+
+
+def test_sentences_without_place_stay_as_they_are(scene):
+    predictor = KnowsPaints()
+    result, corners = segment(scene, 'ships', predictor, scope='meaning')
+    assert (result.scope, len(corners)) == ('window', 4)
+    assert set(predictor.asked) == {'ships'}
+
+
+def test_a_landmark_that_is_not_there(scene):
+    result, corners = segment(scene, 'the ship above the airplane', KnowsPaints())
+    assert corners == []
+    assert "'the airplane' was not found" in result.decision
+    assert result.score is None
+
+
+def test_one_window_is_asked_as_it_is_unless_meaning_is_wanted():
+    assert ask('the ship on the left', 'auto', one_image=True).scope == 'scene'
+    assert ask('the ship on the left', 'meaning', one_image=True).scope == 'meaning'
+    assert ask('the ship between us', 'meaning', one_image=True).scope == 'scene'
+    assert ask('the ship on the left', 'window', one_image=False).scope == 'window'
+    assert ask('the ship on the left', 'scene', one_image=False).question.whole
+
+
+def test_questions_of_several_wishes_are_asked_once():
+    wishes = [ask(text, 'auto', one_image=False) for text in ('the leftmost ship', 'the ship above the pier', 'ships')]
+    assert [one.text for one in all_questions(wishes)] == ['the ship', 'the pier', 'ships']
+
+
+def test_specks_are_no_objects():
+    log_odds = np.full((90, 90), -1, np.float32)
+    log_odds[10:30, 10:30] = log_odds[50:66, 50:66] = log_odds[80:84, 80:84] = 1
+    raster = type('Raster', (), {'read': lambda self, y, x, h, w: log_odds[y : y + h, x : x + w]})()
+    assert sorted(one.pixels for one in find_objects(raster, (90, 90))) == [256, 400]
+
+
+def test_what_is_not_chosen_is_as_unlikely_as_it_was_likely():
+    log_odds = np.full((40, 40), -2, np.float32)
+    log_odds[5:10, 5:10] = log_odds[20:30, 20:30] = 3
+    raster = type('Raster', (), {'read': lambda self, y, x, h, w: log_odds[y : y + h, x : x + w]})()
+    first, second = (one.polygon for one in find_objects(raster, (40, 40)))
+    left = ChosenObjects([second], (40, 40)).gate(log_odds, 0, 0, (40, 40))
+    assert np.array_equal(left > 0, np.pad(np.ones((10, 10), bool), ((20, 10), (20, 10))))
+    assert left[7, 7] == -3
+    assert left[0, 0] == -2
+    tile = ChosenObjects([first, second], (40, 40)).gate(log_odds[8:25, 8:25], 8, 8, (40, 40))
+    assert np.array_equal(tile, log_odds[8:25, 8:25])
+
+
+def test_a_scope_that_is_none(scene):
+    with pytest.raises(ConfigError, match="'auto', 'meaning', 'scene' or 'window'"):
+        segment(scene, 'the ship', scope='place')
+
+
+def test_the_reading_travels_with_the_wish():
+    wish = ask('the ship above the pier', 'auto', one_image=False)
+    assert wish.reading == read_expression('the ship above the pier')
+    assert (wish.question.text, wish.landmark.text) == ('the ship', 'the pier')

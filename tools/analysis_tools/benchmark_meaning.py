@@ -1,0 +1,206 @@
+"""Measures sentences of place over drawn mosaics: each window alone, the reduced scene, and by meaning.
+
+python tools/analysis_tools/benchmark_meaning.py [--model demo] [--sizes 1024 2048 4096] [--sentences 40]
+
+Every sentence means one object of its whole mosaic. It is segmented as a user segments a scene, once by each scope.
+The table says how well by kinds of sentences, and for 'meaning' where it fails: the model, where no candidate is the
+object, or the choosing, where one was and another was taken. Single drawn scenes are the model's own score.
+"""
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import rasterio
+import shapely
+from PIL import Image, ImageDraw
+from rasterio.features import rasterize
+from rasterio.transform import from_origin
+from rich.table import Table
+
+from rs2sam2.engine.arguments import make_parser
+from rs2sam2.engine.launch import one_line_errors
+from rs2sam2.geo.predictor import WindowPredictor
+from rs2sam2.geo.scene import SceneResult, segment_scene
+from rs2sam2.inference import InferencerWindowPredictor, RefSegInferencer
+from rs2sam2.inference.scene_defaults import scene_defaults
+from rs2sam2.synthetic.mosaic import Mosaic, draw_mosaic
+from rs2sam2.synthetic.scene import draw_scene
+from rs2sam2.terminal import plain_console
+from rs2sam2.text.grammar import ReferringExpression, describe_objects
+from rs2sam2.visualization.overlay import FALSE, FOUND, HIT, MISSED, draw_regions
+
+SCOPES = ('window', 'scene', 'meaning')
+ENOUGH = 0.5  # intersection over union from which an object is found
+
+
+class Row(NamedTuple):
+    """One sentence over one mosaic.
+
+    Attributes:
+        size: of the mosaic.
+        kind: of the sentence.
+        ious: by scope.
+        decided: what 'meaning' fell back to, or 'meaning'.
+        best: IoU of the candidate that is the object, where there were candidates.
+    """
+
+    size: int
+    kind: str
+    ious: dict[str, float]
+    decided: str
+    best: float | None
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union of two masks; 0 where both are empty."""
+    return float((first & second).sum() / max(1, (first | second).sum()))
+
+
+def write_mosaic(path: Path, mosaic: Mosaic) -> None:
+    """As a GeoTIFF with half a metre a pixel."""
+    height, width = mosaic.labels.shape
+    profile = dict(driver='GTiff', height=height, width=width, count=3, dtype='uint8', crs='EPSG:32632', tiled=True)
+    with rasterio.open(path, 'w', **profile, transform=from_origin(4e5, 5.3e6, 0.5, 0.5)) as scene:
+        scene.write(mosaic.image.transpose(2, 0, 1))
+
+
+def kind_of(expression: ReferringExpression) -> str:
+    """'place', 'place + look', 'relation' ... of what a sentence tells its object by."""
+    first = [name for name in ('position', 'relation') if name in expression.kinds]
+    look = ['look'] if expression.kinds & {'colour', 'shape'} else []
+    return ' + '.join([*first, *(['size'] if 'size' in expression.kinds else []), *look]) or 'class'
+
+
+def run(
+    scene: Path, text: str, predictor: WindowPredictor, window: int, scope: str, folder: Path
+) -> tuple[np.ndarray, SceneResult]:
+    """The mask that a user gets."""
+    result = segment_scene(
+        scene, text, predictor, mask=folder / 'mask.tif', window=window, scope=scope, batch_size=8, progress=False
+    )
+    with rasterio.open(folder / 'mask.tif') as mask:
+        return mask.read(1) == 1, result
+
+
+def measure(
+    mosaic: Mosaic,
+    expressions: Sequence[ReferringExpression],
+    predictor: WindowPredictor,
+    window: int,
+    scopes: Sequence[str],
+    folder: Path,
+    pictures: Path | None,
+) -> list[Row]:
+    """All sentences over one mosaic."""
+    scene = folder / 'scene.tif'
+    write_mosaic(scene, mosaic)
+    rows = []
+    for number, one in enumerate(expressions):
+        truth = mosaic.labels == one.object_id + 1
+        ious, decided, best = {}, 'meaning', None
+        for scope in scopes:
+            mask, result = run(scene, one.text, predictor, window, scope, folder)
+            ious[scope] = iou(mask, truth)
+            if scope == 'meaning':
+                decided = result.scope
+                near = shapely.box(*mosaic.objects[one.object_id].bbox)
+                there = [c.polygon for c in result.candidates if c.polygon.intersects(near)]
+                each = [iou(rasterize([p], truth.shape, dtype=np.uint8) > 0, truth) for p in there]
+                best = max(each, default=0.0) if decided == 'meaning' else None
+                if pictures is not None and number < 12:
+                    name = f'{truth.shape[0]}_{number:02d}_{ious[scope]:.2f}.jpg'
+                    draw(mosaic, mask, truth, one.text, result).save(pictures / name, quality=88)
+        rows.append(Row(truth.shape[0], kind_of(one), ious, decided, best))
+    return rows
+
+
+def draw(mosaic: Mosaic, mask: np.ndarray, truth: np.ndarray, text: str, result: SceneResult) -> Image.Image:
+    """The mosaic with what was rightly found, wrongly found and missed; in blue the candidates that were not taken."""
+    others = [one.polygon for one in result.candidates if not one.taken]
+    other = rasterize(others, truth.shape, dtype=np.uint8) > 0 if others else np.zeros(truth.shape, bool)
+    regions = [(mask & truth, HIT), (mask & ~truth, FALSE), (truth & ~mask, MISSED), (other & ~mask & ~truth, FOUND)]
+    picture = Image.fromarray(mosaic.image)
+    picture.thumbnail((1024, 1024))
+    picture = draw_regions(picture, regions)
+    ImageDraw.Draw(picture).text(
+        (8, 8), f'{text}\n{result.decision or result.notes}', 'white', stroke_width=2, stroke_fill='black'
+    )
+    return picture
+
+
+def own_score(predictor: WindowPredictor, number: int, view: int) -> float:
+    """Mean IoU on single drawn scenes, with the same grammar."""
+    rng, values = np.random.default_rng(77), []
+    for _ in range(number):
+        scene = draw_scene(rng, view)
+        for one in describe_objects(scene.objects, scene.image.shape[:2], rng, per_object=1):
+            (log_odds,) = predictor.predict([scene.image], one.text)
+            values.append(iou(log_odds > 0, scene.masks[one.object_id]))
+    return float(np.mean(values))
+
+
+def tables(rows: Sequence[Row], scopes: Sequence[str], own: float) -> list[Table]:
+    """By kind of sentence and by size of the mosaic."""
+    out = []
+    for title, key in (('by kind of sentence', lambda row: row.kind), ('by size', lambda row: str(row.size))):
+        groups = defaultdict(list)
+        for row in rows:
+            groups[key(row)].append(row)
+        table = Table(title=f'{title}: mIoU (share with IoU of {ENOUGH} or more)', title_justify='left')
+        for name in ('', 'sentences', *scopes, 'candidate there', 'of those chosen', 'not by meaning'):
+            table.add_column(name, justify='left' if not name else 'right')
+        for name, group in [*sorted(groups.items(), key=lambda item: -len(item[1])), ('all', list(rows))]:
+            cells = []
+            for scope in scopes:
+                values = np.array([row.ious[scope] for row in group])
+                cells.append(f'{100 * values.mean():.1f} ({(values >= ENOUGH).mean():.0%})')
+            read = [row for row in group if row.best is not None]
+            there = [row for row in read if row.best >= ENOUGH]
+            chosen = [row for row in there if row.ious['meaning'] >= ENOUGH]
+            cells.append(f'{len(there)} of {len(read)}' if read else '')
+            cells.append(f'{len(chosen)} of {len(there)}' if there else '')
+            table.add_row(name, str(len(group)), *cells, str(sum(row.decided != 'meaning' for row in group)))
+        out.append(table)
+    out[0].caption = f"single scenes, the model's own score: mIoU {100 * own:.1f}"
+    return out
+
+
+def main() -> None:
+    """Draws, segments, tells."""
+    parser = make_parser(__doc__)
+    parser.add_argument('--model', default='demo')
+    parser.add_argument('--weights', help="checkpoint, else the model's own")
+    parser.add_argument('--sizes', type=int, nargs='+', default=[1024, 2048, 4096], help='sides of mosaics in pixels')
+    parser.add_argument('--sentences', type=int, default=40, help='for each mosaic (default: %(default)s)')
+    parser.add_argument('--scopes', nargs='+', default=list(SCOPES), choices=SCOPES)
+    parser.add_argument('--kinds', nargs='+', help='only sentences of these kinds: position, relation, size ...')
+    parser.add_argument('--view', type=int, default=160, help='side of the scenes that the model was trained on')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--pictures', type=Path, help='folder for pictures')
+    args = parser.parse_args()
+    inferencer = RefSegInferencer(args.model, args.weights)
+    predictor = InferencerWindowPredictor(inferencer)
+    window = scene_defaults(inferencer).window
+    if args.pictures:
+        args.pictures.mkdir(parents=True, exist_ok=True)
+    console, rows = plain_console(), []
+    with tempfile.TemporaryDirectory() as name:
+        for size in args.sizes:
+            rng = np.random.default_rng([args.seed, size])
+            mosaic = draw_mosaic(rng, size, view=args.view)
+            said = describe_objects(mosaic.objects, (size, size), rng, per_object=2)
+            said = [one for one in said if one.kinds & set(args.kinds or one.kinds)]
+            said = [said[index] for index in sorted(rng.permutation(len(said))[: args.sentences])]
+            rows += measure(mosaic, said, predictor, window, args.scopes, Path(name), args.pictures)
+            console.print(f'{size}: {len(mosaic.objects)} objects, {len(said)} sentences')
+    for table in tables(rows, args.scopes, own_score(predictor, 60, args.view)):
+        console.print(table)
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
