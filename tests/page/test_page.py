@@ -326,6 +326,14 @@ def test_upload_type_segment_click_download_in_a_browser(page, inferencer, image
     np.testing.assert_array_equal(np.asarray(Image.open(png)) > 0, expected.mask)
     assert area_of_polygons(json.loads(download(page, 'geojson', tmp_path).read_text())) == expected.area
 
+    page.get_by_label('Average over turned copies').check()
+    segment(page, 'ship on the left')
+    turned = inferencer.with_tta('all')(image, 'ship on the left')[0]
+    assert f'{turned.area:,} pixels' in page.locator('#facts').inner_text()
+    assert f'{len(turned.averaged_over)} turned copies' in page.locator('#facts').inner_text()
+    assert turned.area != inferencer(image, 'ship on the left')[0].area
+    page.get_by_label('Average over turned copies').uncheck()
+
     # A click in the middle of the shown picture is one in the middle of the image.
     shown = page.locator('#picture img')
     before = shown.get_attribute('src')
