@@ -34,7 +34,7 @@ SCENES = dict(train=2000, val=40, test=150)
 SIZE = 160
 DRAWN, PICTURES = 90, 6
 CONTROLS = {'as they are': None, 'expressions shuffled': 'shuffled_expressions', 'images shuffled': 'shuffled_images'}
-FIRST = 'images/rrsisd/JPEGImages/02045.jpg', 'the storage tank on the right'
+FIRST = 'images/rrsisd/JPEGImages/02120.jpg', 'the baseball field'
 console = plain_console()
 
 
