@@ -1,0 +1,1 @@
+../rs2sam2/client.py
