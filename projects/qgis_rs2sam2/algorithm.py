@@ -28,19 +28,20 @@ from .raster import Part, RasterError, as_file
 from .service import NotSetUpError, find_service
 from .styles import Styled
 
-SCOPES = ('auto', 'window', 'scene')
+SCOPES = ('auto', 'window', 'scene', 'meaning')
 SCOPE_TEXTS = (
     'by the words',
     'each window by itself',
-    'the whole scene says where',
+    'the whole scene, reduced, says where',
+    'words of place decide among the objects of the whole scene',
 )
 HELP = """
 <p>Segments what an expression means in a raster layer: <i>the storage tanks</i>, <i>the gray ship on the left</i>,
 <i>houses north of the road</i>.</p>
 <p><b>Extent</b>: only this part; empty: the whole layer. <b>Scope</b>: "on the left" of each window, or of the whole
-scene. <b>Least score</b>: below it nothing is found. <b>Least area</b>: smaller objects are left out (in m², without
-a CRS in pixels). <b>Simplify</b>: how far outlines may move, in the layer's units; 0 keeps them on the edges of
-pixels.</p>
+scene. <b>Least score</b>: below it nothing is found. <b>Least area</b>: smaller polygons are left out, in m².
+<b>Simplify</b>: how far outlines may move, in metres; 0 keeps them on the edges of pixels. Without a CRS these two are
+in pixels.</p>
 <p>The polygons have the fields <code>id</code>, <code>expression</code>, <code>score</code>, <code>area</code>,
 <code>area_unit</code> and <code>pixels</code>. The mask holds 1 on what was found, 0 elsewhere, 255 without data.</p>
 <p>The model runs in another Python, which you name once in the dock's settings. What it was trained on is in the
@@ -96,8 +97,8 @@ class SegmentByExpression(QgsProcessingAlgorithm):
             QgsProcessingParameterExtent(self.EXTENT, 'Extent (else the whole layer)', optional=True),
             QgsProcessingParameterEnum(self.SCOPE, 'Scope', SCOPE_TEXTS, defaultValue=0),
             number(self.MIN_SCORE, 'Least score', number.Double, 0, False, 0, 1),
-            number(self.MIN_AREA, 'Least area of an object', number.Double, 0, False, 0),
-            number(self.SIMPLIFY, 'Simplify outlines by', number.Double, 0, False, 0),
+            number(self.MIN_AREA, 'Least area of a polygon (m²)', number.Double, 0, False, 0),
+            number(self.SIMPLIFY, 'Simplify outlines by (m)', number.Double, 0, False, 0),
             gsd,
             QgsProcessingParameterVectorDestination(
                 self.POLYGONS, 'Polygons', QgsProcessing.TypeVectorPolygon, optional=True
@@ -122,7 +123,7 @@ class SegmentByExpression(QgsProcessingAlgorithm):
             extent = self.parameterAsExtent(parameters, self.EXTENT, context, layer.crs())
             if not extent.isNull():
                 box = (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum())
-        self.part = Part(source, box)
+        self.part, self.on_ground = Part(source, box), layer.crs().isValid()
         return True
 
     def processAlgorithm(self, parameters, context, feedback) -> dict:
@@ -137,6 +138,9 @@ class SegmentByExpression(QgsProcessingAlgorithm):
         options = {'scope': SCOPES[self.parameterAsEnum(parameters, self.SCOPE, context)]}
         if min_score := self.parameterAsDouble(parameters, self.MIN_SCORE, context):
             options['min_score'] = min_score
+        for name, unit in ((self.MIN_AREA, 'm2'), (self.SIMPLIFY, 'm')):
+            if measure := self.parameterAsDouble(parameters, name, context):
+                options[name.lower()] = f'{measure:.9f}'.rstrip('0').rstrip('.') + (unit if self.on_ground else '')
         if parameters.get(self.GSD) is not None:
             options['gsd'] = self.parameterAsDouble(parameters, self.GSD, context)
         folder = Path(QgsProcessingUtils.generateTempFilename('rs2sam2'))
@@ -150,11 +154,7 @@ class SegmentByExpression(QgsProcessingAlgorithm):
                 shutil.copyfile(files['mask'], mask)
                 results[self.MASK] = mask
             if polygons:
-                least = self.parameterAsDouble(parameters, self.MIN_AREA, context)
-                tolerance = self.parameterAsDouble(parameters, self.SIMPLIFY, context)
-                kept, all_of_them = write_polygons(files['polygons'], polygons, least, tolerance, context)
-                if kept < all_of_them:
-                    feedback.pushInfo(f'{all_of_them - kept} objects are smaller than {least:g}')
+                write_polygons(files['polygons'], polygons, context)
                 results[self.POLYGONS] = polygons
         finally:
             shutil.rmtree(str(folder), ignore_errors=True)

@@ -20,8 +20,8 @@ from rs2sam2.serve.settings import ServeSettings
 _ALONE = dict(GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR')
 
 
-class SharedWindows:
-    """A `WindowPredictor` that takes turns with the images: after each batch of windows others may use the model.
+class SharedWindows(InferencerWindowPredictor):
+    """Takes turns with the images: after each batch of windows others may use the model.
 
     Args:
         model: the shared one.
@@ -30,19 +30,13 @@ class SharedWindows:
     """
 
     def __init__(self, model: SharedModel, inferencer: RefSegInferencer, check: Callable[[], None]) -> None:
-        self._model, self._windows, self._check = model, InferencerWindowPredictor(inferencer), check
-        self.precision, self.model = inferencer.precision, self._windows.model
-        self.several = self._windows.several
-
-    @property
-    def scores(self) -> list[float | None]:
-        """Presence of the target in the windows of the last call."""
-        return self._windows.scores
+        super().__init__(inferencer)
+        self._shared, self._check = model, check
 
     def predict(self, images: Sequence[np.ndarray], expression: str) -> np.ndarray:
         """Log-odds of foreground, (n, h, w) float32."""
         self._check()
-        return self._model.run(self._windows.predict, images, expression)
+        return self._shared.run(super().predict, images, expression)
 
 
 def run_scene(
@@ -87,6 +81,8 @@ def run_scene(
             nodata=options.nodata,
             scope=options.scope,
             min_score=options.min_score,
+            min_area=options.min_area,
+            simplify=options.simplify,
             progress=report,
         )
     told = {name: getattr(result, name) for name in SceneFound.model_fields if hasattr(result, name)}

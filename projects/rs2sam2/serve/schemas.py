@@ -108,6 +108,12 @@ class SceneOptions(BaseModel):
         None, description="Value of pixels without data; else the scene's own."
     )
     min_score: Score | NotGiven = Field(None, description='A mask whose score is below is emptied.')
+    min_area: Annotated[str, StringConstraints(pattern=rf'^{_NUMBER}(m2)?$')] | NotGiven = Field(
+        None, description='Leave out smaller polygons: 20 (pixels) or 50m2.'
+    )
+    simplify: Annotated[str, StringConstraints(pattern=rf'^{_NUMBER}m?$')] | NotGiven = Field(
+        None, description='Simplify outlines by about so much: 1.5 (pixels) or 2m.'
+    )
     tta: Turned | NotGiven = Field(None, description=TURNED)
 
 
