@@ -1,11 +1,12 @@
 # make demo: the whole system on an embedded data set.   make test: the tests.   Both set up .venv first.
 PYTHON ?= python3
 VENV := .venv
+DOCS := .venv-docs
 RUN := $(VENV)/bin/python
 SHELL := /bin/bash
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo demo-train test test-slow lint format env clean-demo
+.PHONY: demo demo-train test test-slow lint types format env docs notebooks clean-demo
 
 demo: $(VENV)/.ready
 	$(RUN) tools/demo.py
@@ -25,6 +26,15 @@ lint: $(VENV)/.ready
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 
+# The site in work_dirs/site/html: references made from the code, every link and ten searches checked.
+docs: $(VENV)/.ready $(DOCS)/.ready
+	$(RUN) -W ignore docs/site --tools $(DOCS)/bin
+
+# Runs the notebooks; NB_ARGS=--overwrite keeps their new outputs.
+notebooks: $(VENV)/.ready $(DOCS)/.ready
+	cd docs/notebooks && OMP_NUM_THREADS=1 ../../$(DOCS)/bin/python -W ignore -m pytest -c /dev/null --rootdir=. \
+		-p no:cacheprovider -p no:warnings --nbmake $(NB_ARGS) .
+
 format: $(VENV)/.ready
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
@@ -40,6 +50,14 @@ $(VENV)/.ready: requirements/lock.txt setup.py
 	SAM2_BUILD_CUDA=0 $(RUN) -m pip install -q --no-build-isolation --no-deps sam2==1.1.0
 	$(RUN) -m pip install -q --no-build-isolation --no-deps torchscale==0.2.0
 	$(RUN) -m pip install -q --no-build-isolation --no-deps -e .
+	touch $@
+
+# The tools of the documentation, apart from what they document; behind them the packages of `make env`.
+$(DOCS)/.ready: requirements/docs-lock.txt
+	test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install -q -r requirements/docs-lock.txt
+	$(RUN) -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+		> $$($(DOCS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/zz_env.pth
 	touch $@
 
 clean-demo:

@@ -1,0 +1,53 @@
+"""The site's own rules, without building it: every page has a section, every notebook its outputs."""
+
+import json
+import sys
+
+import pytest
+
+from helpers.paths import ROOT
+
+sys.path.insert(0, str(ROOT / 'docs/site'))
+from checks import check_links, search
+from pages import SECTIONS, copy_pages, navigation
+
+NOTEBOOKS = sorted((ROOT / 'docs/notebooks').glob('*.ipynb'))
+
+
+def test_every_page_has_a_section(tmp_path):
+    copy_pages(tmp_path)
+    named = json.dumps(navigation(tmp_path))
+    assert all(f'"{page.name}"' in named for page in (ROOT / 'docs').glob('*.md'))
+    assert len({name for names in SECTIONS.values() for name in names}) == sum(map(len, SECTIONS.values()))
+    (tmp_path / 'forgotten.md').touch()
+    with pytest.raises(SystemExit, match='name it in docs/site'):
+        navigation(tmp_path)
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_keeps_its_outputs_and_no_place_of_a_machine(path):
+    text = path.read_text()
+    assert '/tmp/' not in text
+    assert 'site-packages' not in text
+    cells = [cell for cell in json.loads(text)['cells'] if cell['cell_type'] == 'code']
+    assert all(cell['execution_count'] for cell in cells)
+    assert not [one for cell in cells for one in cell['outputs'] if one['output_type'] == 'error']
+    assert 'image/png' in text
+
+
+def test_links_are_followed(tmp_path):
+    (tmp_path / 'a.html').write_text('<a href="b.html#x">b</a><a href="c.html">c</a><img src="https://x.org/y.png">')
+    (tmp_path / 'b.html').write_text('<h1 id="y">b</h1><a href="a.html">a</a><a href="https://x.org">x</a>')
+    first, second, third = check_links(tmp_path)
+    assert 'b.html#x, an anchor' in first
+    assert 'c.html, which is not there' in second
+    assert 'loads https://x.org/y.png from elsewhere' in third
+
+
+def test_a_search_takes_all_words_and_titles_first():
+    texts = {
+        'a': [('Training', 'how to resume')],
+        'b': [('Else', 'resume the training; ' + 'and so on ' * 50)],
+        'c': [('Training', 'nothing else')],
+    }
+    assert search(texts, 'resume train') == ['a', 'b']
