@@ -44,6 +44,24 @@ def test_benchmark_of_three_configs(monkeypatch, capsys):
     assert out.count('rs2sam2_tiny_demo.py') == 3
 
 
+@pytest.mark.slow
+@pytest.mark.ci
+def test_benchmark_of_a_model_with_batch_norms(monkeypatch, capsys):
+    args = ['configs/rmsin_tiny_demo.py', '--no-trunk', '--repeats', '1']
+    assert 'rmsin_tiny_demo.py' in run_tool(monkeypatch, capsys, 'benchmark.py', *args)
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [(['--no-trunk', '--mode', 'train'], '--batch-size 2'), ([], 'leave the trunk out by --no-trunk')],
+)
+def test_what_cannot_be_timed_is_one_line(monkeypatch, capsys, args, message):
+    with pytest.raises(SystemExit) as stopped:
+        run_tool(monkeypatch, capsys, 'benchmark.py', 'configs/rmsin_tiny_demo.py', *args)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 def test_benchmark_of_what_a_user_runs(monkeypatch, capsys):
     out = run_tool(monkeypatch, capsys, 'benchmark_inferencer.py', '--tiny', '--repeats', '1')
     assert 'file to mask, RLE, PNG' in out

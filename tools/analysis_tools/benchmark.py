@@ -36,6 +36,7 @@ from rs2sam2.engine.measure import (
     sam2_trunk,
     seconds,
 )
+from rs2sam2.errors import ConfigError
 from rs2sam2.terminal import plain, plain_console
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
@@ -120,14 +121,26 @@ def flops_of(cfg: Config, args: argparse.Namespace) -> int:
     model = random_model(cfg, 'meta')
     batch = random_batch(model, args.batch_size, args.text_length, 'meta')
     if args.mode == 'inference':
-        return count_flops(torch.no_grad()(lambda: model.encode_decode(batch)), model)['']
+        return count_flops(torch.no_grad()(lambda: model.eval().encode_decode(batch)), model)['']
     samples = random_samples(batch)
-    return count_flops(lambda: sum(model.loss(batch, samples).values()).backward(), model)['']
+    try:
+        return count_flops(lambda: sum(model.loss(batch, samples).values()).backward(), model)['']
+    except ValueError as error:
+        # A batch norm after pooling has one value a sample.
+        raise ConfigError(
+            f'{cfg.filename} cannot train on a batch of {args.batch_size} ({error}): --batch-size 2'
+        ) from error
 
 
 def make_yardstick(cfg: Config, args: argparse.Namespace, device: str) -> Candidate:
     """The plain trunk on the same images, forward only."""
-    trunk, image = sam2_trunk(cfg, 'meta'), random_batch(random_model(cfg, 'meta'), args.batch_size, 1, 'meta').image
+    try:
+        trunk = sam2_trunk(cfg, 'meta')
+    except ConfigError as error:
+        raise ConfigError(
+            f'{error}: name a config with SAM2Hiera first, or leave the trunk out by --no-trunk'
+        ) from error
+    image = random_batch(random_model(cfg, 'meta'), args.batch_size, 1, 'meta').image
     flops = count_flops(torch.no_grad()(lambda: trunk(image)), trunk)['']
     trunk, image = sam2_trunk(cfg, device), torch.randn(image.shape, device=device)
 
