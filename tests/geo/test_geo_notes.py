@@ -204,3 +204,22 @@ def test_complex_integers_are_told(tmp_path):
     with pytest.raises(Exception, match='complex numbers') as caught:
         SceneReader(tmp_path / 'a.vrt')
     assert type(caught.value).__name__ == 'DataError'
+
+
+@pytest.mark.parametrize(
+    ('trained', 'gsd', 'words'),
+    [
+        ((0.5, 30.0), None, None),
+        ((1.0, 30.0), None, 'a pixel is 0.5 m here, and the model was trained at 1 to 30 m'),
+        ((1.0, 30.0), 1.0, None),
+        ((0.05, 0.1), None, '--gsd 0.1 brings the scene nearer'),
+        (None, None, None),
+    ],
+)
+def test_a_scene_far_from_what_the_model_was_trained_on_is_noted(tmp_path, trained, gsd, words):
+    scene = write_scene(tmp_path / 'scene.tif', blobs(96, 96))
+    predictor = BrightThings()
+    predictor.trained_gsd = trained
+    result = segment_scene(scene, 'x', predictor, mask=tmp_path / 'm.tif', window=64, gsd=gsd, progress=False)
+    assert any('was trained at' in note for note in result.notes) == (words is not None)
+    assert words is None or any(words in note for note in result.notes)

@@ -18,3 +18,5 @@ test_evaluator = dict(
 )  # fmt: skip
 # How test-time augmentation (tools/test.py --tta) says where an object is: as the data does.
 tta = dict(top='on the top')
+# RRSIS-D's images: 800 px, 0.5 to 30 m a pixel (arXiv 2312.12470).
+scene = dict(window=800, trained_gsd=(0.5, 30.0))

@@ -23,6 +23,7 @@ from rs2sam2.geo.predictor import (
     WindowPredictor,
     predictor_identity,
     predictor_tags,
+    scale_note,
     score_kind,
     window_scores,
 )
@@ -212,6 +213,8 @@ class OpenedScene:
         notes = [*reader.notes, *([wish.note] if wish.note else []), *(answer.choice.notes if answer.choice else ())]
         if self._options.nodata_named() and not reader.nodata_found:
             notes.append(f'nodata {self._options.nodata} was named, and no pixel of {reader.path} has that value')
+        if (far := scale_note(predictor, reader.metres())) is not None:
+            notes.append(far)
         if rejected:
             notes.append(f'the score {found.score:.3f} is below {limit:g}: the mask is empty')
         return SceneResult(

@@ -8,6 +8,7 @@ from scipy.special import expit
 
 from rs2sam2.errors import CheckpointError
 
+_FAR = 1.25  # times beyond what a model was trained at
 MEAN_PROBABILITY = 'mean foreground probability'
 """The score where the model has none of its own, and of objects that are chosen."""
 
@@ -19,7 +20,8 @@ class WindowPredictor(Protocol):
     of that call; without it the mean foreground probability takes its place. `precision` and `model`, a name: outputs
     name them. `identity`: all that tells its answers from those of another one, as JSON has it; only then may a run
     that was stopped be gone on with. `several`: whether it has learned sentences that mean every object of a kind ('All
-    ships'); windows are then asked so for what a thing is.
+    ships'); windows are then asked so for what a thing is. `trained_gsd`: (finest, coarsest) metres a pixel that it was
+    trained at.
     """
 
     def predict(self, images: list[np.ndarray], expression: str) -> np.ndarray:
@@ -49,6 +51,23 @@ def predictor_tags(predictor: WindowPredictor) -> dict[str, str]:
     """What the outputs say of how they were computed."""
     said = {name: getattr(predictor, name, None) for name in ('precision', 'model')}
     return {name: value for name, value in said.items() if value is not None}
+
+
+def scale_note(predictor: WindowPredictor, metres: float | None) -> str | None:
+    """What the user should know where a scene's pixels are far from those that the model was trained on.
+
+    Args:
+        predictor: the model.
+        metres: that a pixel spans as the model is fed; None where nobody knows.
+    """
+    trained = getattr(predictor, 'trained_gsd', None)
+    if trained is None or metres is None or trained[0] / _FAR <= metres <= trained[1] * _FAR:
+        return None
+    nearest = min(trained, key=lambda end: abs(end - metres))
+    return (
+        f'a pixel is {metres:.3g} m here, and the model was trained at {trained[0]:g} to {trained[1]:g} m: it may find '
+        f'little; --gsd {nearest:g} brings the scene nearer'
+    )
 
 
 def predictor_identity(predictor: WindowPredictor) -> dict | None:

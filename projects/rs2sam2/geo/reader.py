@@ -143,6 +143,12 @@ class SceneReader:
             return None
         return self._area.covers(window.row_off, window.col_off, window.height, window.width, shape)
 
+    def metres(self) -> float | None:
+        """What a pixel of the model's grid spans at the scene's centre, its longer side; None where nobody knows."""
+        height, width = self.shape
+        size = None if self.crs is None else pixel_size(self.crs, self.transform, (width / 2, height / 2))
+        return None if size is None else max(side * scale for side, scale in zip(size, self.scale, strict=True))
+
     def bytes_for_rows(self, rows: int) -> int:
         """Bytes of the decoded rows of the scene that `rows` rows of the model's grid need, where rows are whole."""
         _, block = self._dataset.block_shapes[0]

@@ -9,6 +9,7 @@ import numpy as np
 from rs2sam2.inference.images import InputImage
 from rs2sam2.inference.inferencer import RefSegInferencer
 from rs2sam2.inference.prediction import resize_logits
+from rs2sam2.inference.scene_defaults import scene_defaults
 
 
 class InferencerWindowPredictor:
@@ -20,8 +21,8 @@ class InferencerWindowPredictor:
     Attributes:
         precision: what the model computes in; the outputs' tags name it.
         model: folder and file of its weights; the outputs name it.
-        several: whether it has learned sentences that mean every object of a kind; its config says so
-            (`scene = dict(several=True)`).
+        several: whether it has learned sentences that mean every object of a kind.
+        trained_gsd: the finest and the coarsest metres a pixel that it was trained at, or None.
         scores: presence of the target in the windows of the last call, each None when the model never learned it.
     """
 
@@ -29,7 +30,8 @@ class InferencerWindowPredictor:
         self.inferencer = inferencer
         self.precision = inferencer.precision
         self.model = '/'.join(Path(inferencer.source.weights).parts[-2:])
-        self.several = bool(inferencer.source.config.get('scene', {}).get('several'))
+        defaults = scene_defaults(inferencer)
+        self.several, self.trained_gsd = defaults.several, defaults.trained_gsd
         self.scores: list[float | None] = []
 
     @property
