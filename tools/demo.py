@@ -5,7 +5,8 @@ python tools/demo.py [--train] [--data DIR] [--work-dir DIR]
 The model named `demo` travels with the package: it segments a drawn scene and is tested on scenes that it has not seen,
 as they are and with expressions or images shuffled. Then the same network is trained from scratch for two minutes.
 All of it runs as a user would run it: rs2sam2 segment, tools/test.py, tools/train.py. With `--train` the network is
-trained as the embedded one was, and tested in its place. What is already there is used again.
+trained as the embedded one was, first on sentences that mean one object, then also on those that mean several, and
+tested in its place. What is already there is used again.
 """
 
 import os
@@ -29,6 +30,7 @@ from rs2sam2.visualization.figure import contact_sheet
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs'
 CONFIG, SHORT = CONFIGS / 'rs2sam2_tiny_demo.py', CONFIGS / 'rs2sam2_tiny_demo_short.py'
+SEVERAL = CONFIGS / 'rs2sam2_tiny_demo_several.py'
 EMBEDDED = 'demo'
 SCENES = dict(train=2000, val=40, test=150)
 SIZE = 160
@@ -93,7 +95,7 @@ def draw_sheet(pictures: Path, sheet: Path) -> None:
 def main() -> None:
     """Draw, segment, test, train, show."""
     parser = make_parser(__doc__)
-    parser.add_argument('--train', action='store_true', help='the whole training of the embedded model (13 minutes)')
+    parser.add_argument('--train', action='store_true', help='the whole training of the embedded model (18 minutes)')
     parser.add_argument('--data', default='data/demo', type=Path, help='folder of the data set')
     parser.add_argument('--work-dir', type=Path, help='folder of all else (work_dirs/demo; work_dirs/demo_train)')
     args = parser.parse_args()
@@ -104,7 +106,9 @@ def main() -> None:
     draw_data(args.data)
     if args.train:
         console.rule('2  training: tools/train.py on two processes')
-        run('train.py', CONFIG, '--work-dir', work_dir, '--resume')
+        run('train.py', CONFIG, '--work-dir', work_dir / 'first', '--resume')
+        (first,) = (work_dir / 'first').glob('best_*.pth')
+        run('train.py', SEVERAL, '--work-dir', work_dir, '--resume', '--cfg-options', f'load_from={first}')
         (model,) = work_dir.glob('best_*.pth')
     else:
         console.rule('2  segment: rs2sam2 segment with the model that travels with the package')

@@ -62,7 +62,7 @@ def test_several_are_all_that_fit():
 
 def test_of_several_alike_the_highest_score_is_taken_and_said():
     tanks = [tank(0, 10, 120), tank(1, 20, 160)]
-    decision = chosen('the tank on the left', tanks, scores={1: 0.9})
+    decision = chosen('the tank on the left', tanks, scores={1: 0.52})
     assert decision.taken == {1}
     assert 'highest score' in decision.how
 
@@ -91,3 +91,12 @@ def test_nothing_is_taken_where_nothing_fits_or_the_landmark_is_missing():
     assert not missing.taken
     assert "'the pier' was not found" in missing.how
     assert not chosen('the tank on the left', []).taken
+
+
+def test_what_the_model_is_less_sure_of_is_no_leftmost_unless_nothing_else_fits():
+    tanks = [tank(0, 10, 10), tank(1, 120, 10), tank(2, 250, 250)]
+    decision = chosen('the leftmost tank', tanks, scores={0: 0.6, 1: 0.95, 2: 0.94})
+    assert decision.taken == {1}
+    assert 'less sure' in decision.why[0]
+    assert chosen('the tank on the upper left', tanks, scores={0: 0.6, 1: 0.95, 2: 0.94}).taken == {0}
+    assert chosen('all tanks at the top', tanks, scores={0: 0.6, 1: 0.95, 2: 0.94}).taken == {0, 1}

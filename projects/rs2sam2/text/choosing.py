@@ -16,6 +16,7 @@ from rs2sam2.text.semantics import DIRECTIONS, ENDS, RRSISD_WORDING, ImageSemant
 WITHOUT_MARGINS = replace(
     RRSISD_WORDING, size_margin=1.0, size_slack=1.0, grid_margin=0.0, end_margin=0.0, far_enough=0.0, sure_angle=45.0
 )
+_SURE = 0.9  # of the highest score: what scores less is taken for one thing only where nothing else fits
 _SAME = 0.5  # intersection over union of two boxes from which they are one object
 
 
@@ -89,6 +90,8 @@ class _Chooser:
         if not members:
             return self._taken([], f'{count}, none fits')
         count += f', {len(members)} fit'
+        if not self.thing.several:
+            members = self._without_doubtful(members)
         if self.thing.choice is not None:
             chosen = self._choice(members)
             return self._taken([chosen], f'{count}, the {self._choice_words()} is taken')
@@ -98,6 +101,17 @@ class _Chooser:
         if self.thing.several:
             return self._taken(members, f'{count}, all are taken')
         return self._one_of(members, sure, loose, count)
+
+    def _without_doubtful(self, members: list[ReferredObject]) -> list[ReferredObject]:
+        """Those that the model is about as sure of as of its best find, where there are any."""
+        least = _SURE * max(self.scores[one.object_id] for one in self.objects)
+        sure = [one for one in members if self.scores[one.object_id] >= least]
+        if not sure:
+            return members
+        for one in members:
+            if self.scores[one.object_id] < least:
+                self.why[one.object_id] += ', but the model is less sure of it'
+        return sure
 
     def _one_of(
         self, members: list[ReferredObject], sure: dict[int, dict], loose: dict[int, dict], count: str
