@@ -63,7 +63,7 @@ setup(
     package_data={'rs2sam2': ['bundles/*/*', 'bundles/*/tokenizer/*']},
     cmdclass=dict(build_py=BuildWithMim),
     install_requires=requirements('runtime'),
-    extras_require={name: requirements(name) for name in ('demo', 'geo', 'lora', 'onnx', 'parquet', 'tests')}
+    extras_require={name: requirements(name) for name in ('demo', 'geo', 'lora', 'onnx', 'parquet', 'ray', 'tests')}
     | {'serve': requirements('serve') + requirements('geo')},
     entry_points={'console_scripts': ['rs2sam2 = rs2sam2_command:main']},
 )

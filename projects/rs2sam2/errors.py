@@ -39,6 +39,10 @@ class OutputError(RefSegError):
     """Results cannot be written, or belong to another run."""
 
 
+class WorkerError(RefSegError):
+    """A process that did a part of the work is lost."""
+
+
 class TrainingError(RefSegError):
     """Training cannot go on. It is raised on every process with the same text, and the tools print it once."""
 

@@ -466,11 +466,10 @@ def test_real_photographs_by_a_list(work_dir, shared, tmp_path):
             assert photograph.size == mask.size == (row['width'], row['height'])
 
 
-@pytest.mark.parametrize('option', ['-e', '--expression', '--mask', '--gsd', '--nodata', '-m'])
+@pytest.mark.parametrize('option', ['--out', '--mask', '--gsd', '--nodata', '-m'])
 def test_a_scene_refuses_an_option_twice(work_dir, tmp_path, option):
-    """Several expressions for a scene are no choice: the last alone would count."""
     words = ['scene', str(tmp_path / 'a.tif'), '-e', 'ship', '-m', str(work_dir), '--mask', str(tmp_path / 'm.tif')]
-    words += ['--gsd', '1', '--nodata', '0', option, '1']
+    words += ['--gsd', '1', '--nodata', '0', '--out', 'o', option, '1']
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
     assert 'given more than once' in ' '.join(result.output.split())

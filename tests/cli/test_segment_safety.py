@@ -309,7 +309,7 @@ def test_a_folder_of_other_rows_is_refused(work_dir, images, tmp_path):
         ['segment', 'x.png', '-e', 'a', '-m', 'm', '-m', 'n', '-o', 'o'],
         ['segment', 'x.png', '-e', 'a', '-m', 'm', '-o', 'o', '--out', 'p'],
         ['segment', 'x.png', '-e', 'a', '-m', 'm', '-o', 'o', '--overlays', '--no-overlays'],
-        ['scene', 'x.tif', '-e', 'a', '-e', 'b', '-m', 'm'],
+        ['scene', 'x.tif', '-e', 'a', '-e', 'b', '-m', 'm', '-m', 'n'],
         ['demo', '-m', 'm', '--port', '1', '--port', '2'],
     ],
 )

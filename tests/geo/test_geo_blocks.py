@@ -12,10 +12,13 @@ import rasterio
 
 from helpers.geo_scenes import BrightThings, blobs, write_scene
 from rs2sam2.geo.blocks import cut_blocks
+from rs2sam2.geo.board import Board
 from rs2sam2.geo.job import make_job, slugs
 from rs2sam2.geo.options import SceneOptions
-from rs2sam2.geo.scene import run_job, segment_scene
+from rs2sam2.geo.scene import run_one, segment_scene
+from rs2sam2.geo.units import SceneWorker
 from rs2sam2.geo.windows import WindowGrid, tile_axis
+from rs2sam2.workers.local import LocalWorker
 
 
 class Known(BrightThings):
@@ -119,7 +122,9 @@ def test_several_expressions_are_one_pass_with_each_ones_own_results(tmp_path):
 
     def run(folder, *expressions):
         outputs = [tmp_path / folder / name for name in ('mask.tif', 'probability.tif', 'objects.gpkg')]
-        return run_job(make_job(scene, expressions, options, *outputs), ByWord(), False)
+        worker = LocalWorker()
+        worker.start(lambda: SceneWorker(ByWord()))
+        return run_one(make_job(scene, expressions, options, *outputs), worker, Board(False))
 
     texts = ['the bright things', 'the brightest, on the left']
     both = run('both', *texts)

@@ -182,7 +182,7 @@ def test_full_disk_wherever_it_fills_up(tmp_path, small_disk, monkeypatch):
     path = write_scene(tmp_path / 'scene.tif', data)
     predictor = BrightThings(threshold=127, reach=3)
     _fails(DataError, r'has \S+ .B left and this scene needs about 960 KB', path, small_disk(500), predictor)
-    monkeypatch.setattr('rs2sam2.geo.scene.require_space', lambda folder, size: None)
+    monkeypatch.setattr('rs2sam2.geo.run.require_space', lambda folder, size: None)
     all_names = names = dict(mask='mask.tif', probability='probability.tif', polygons='objects.gpkg')
     (tmp_path / 'whole').mkdir()
     objects = _run(path, tmp_path, predictor, window=256, **_in(tmp_path / 'whole', names)).objects

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from typer.core import TyperCommand
@@ -143,6 +143,7 @@ def segment(
         from rs2sam2.cli.pairs import read_pairs
         from rs2sam2.cli.segment import BatchRun, SegmentOptions
         from rs2sam2.errors import ConfigError
+        from rs2sam2.inference.inferencer import trained_on_note
         from rs2sam2.terminal import plain, plain_console
 
         if (pairs is None) == (not images) or (pairs is None) != bool(expression):
@@ -162,24 +163,34 @@ def segment(
             print(plain(f'{line}{counts.failed} failed: {out}/results.jsonl'))
             if counts.replaced:
                 print(f'note: {counts.replaced} of them again, because their image was replaced')
-            print(plain(f'note: {_trained_on(run.inferencer)}'))
+            print(plain(f'note: {trained_on_note(run.trained_on)}'))
             if counts.failed:
                 raise typer.Exit(EXIT_SOME_FAILED)
 
 
 @app.command(cls=OnceCommand)
 def scene(
-    raster: Annotated[
-        str,
+    rasters: Annotated[
+        list[str],
         typer.Argument(
-            metavar='SCENE', help='Raster that GDAL reads: a file, https://..., /vsicurl/..., NETCDF:FILE:NAME.'
+            metavar='SCENE',
+            help='Rasters that GDAL reads: files, https://..., /vsicurl/..., NETCDF:F:NAME; with --out also folders, '
+            'patterns, a .txt with one path a line, a STAC item collection (.json).',
         ),
     ],
-    expression: Annotated[str, typer.Option('--expression', '-e', help='What to segment.')],
+    expression: Annotated[
+        list[str], typer.Option('--expression', '-e', help='What to segment; more than once for several in one pass.')
+    ],
     model: Model,
     mask: Annotated[Path | None, typer.Option(help='Mask to write, a cloud-optimized GeoTIFF.')] = None,
     probability: Annotated[Path | None, typer.Option(help='Probabilities to write, as well a COG.')] = None,
-    polygons: Annotated[Path | None, typer.Option(help='Polygons to write: .gpkg, .geojson, .shp or .parquet.')] = None,
+    polygons: Annotated[
+        Path | None, typer.Option(help='Polygons to write: .gpkg, .geojson, .shp or .parquet; with --out all.')
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option('--out', '-o', help='Folder for the results of any number of scenes, in place of these.'),
+    ] = None,
     weights: Weights = None,
     window: Annotated[
         int | None, typer.Option(help="Side of a window in pixels; else the model's own (in its config).")
@@ -210,53 +221,53 @@ def scene(
     ] = None,
     aoi: Annotated[Path | None, typer.Option(help='Vector file of polygons; outside of them nothing is run.')] = None,
     batch_size: Annotated[int, typer.Option(min=1, help='Windows that the model takes at once.')] = 4,
+    block: Annotated[
+        int, typer.Option(min=1, help='Pixels of a side of a block, the unit that workers take and that is kept.')
+    ] = 4096,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar='ADDRESS', help='Ray cluster that works: HOST:6379, ray://HOST:10001, auto, or local.'),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Ray's workers; else one a GPU of the cluster, or one a CPU.")
+    ] = None,
     min_score: MinScore = None,
     tta: TTA = None,
     device: Device = None,
     precision: Precision = None,
     compile: Compile = False,
 ) -> None:
-    """Segment a georeferenced scene of any size into rasters and polygons on its own grid.
+    """Segment georeferenced scenes of any size into rasters and polygons on their own grids.
 
-    Name at least one of --mask, --probability and --polygons. They appear under their names only when all are whole.
+    One scene: name at least one of --mask, --probability and --polygons; they appear under their names only when all
+    are whole, and of several expressions each has its own rasters. Any number of scenes: OUT/scenes holds their
+    rasters and polygons, OUT/objects.gpkg the polygons of all, OUT/index.jsonl one line a scene and expression.
+    Stopped and started again, both go on with the missing blocks. Several GPUs or machines with a common output folder:
+    torchrun --nproc-per-node 8 --no-python rs2sam2 scene ..., or --ray.
     """
-    with _one_line_errors():
+    with _one_line_errors('; finished blocks and scenes stay: run the same command again to go on'):
+        from rs2sam2.cli.scene import Cluster, ModelMaker, Where, run_scenes
+        from rs2sam2.geo.cleaning import parse_cleaning
         from rs2sam2.geo.nodata import parse_nodata
-        from rs2sam2.geo.scene import segment_scene
-        from rs2sam2.inference import InferencerWindowPredictor, RefSegInferencer
-        from rs2sam2.inference.scene_defaults import scene_defaults
-        from rs2sam2.terminal import plain
 
-        inferencer = RefSegInferencer(model, weights, device, precision=precision, compile=compile, tta=tta)
-        defaults = scene_defaults(inferencer)
-        result = segment_scene(
-            raster,
-            expression,
-            InferencerWindowPredictor(inferencer),
-            mask=mask,
-            probability=probability,
-            polygons=polygons,
-            window=defaults.window if window is None else window,
+        options = dict(
+            window=window,
             overlap=overlap,
-            gsd=defaults.gsd if gsd is None else gsd,
-            bands=None if bands is None else _whole_numbers(bands, '--bands', (1, 3)),
+            gsd=gsd,
+            bands=None if bands is None else tuple(_whole_numbers(bands, '--bands', (1, 3))),
             nodata=None if nodata is None else parse_nodata(nodata),
             stretch=tuple(_numbers(stretch, '--stretch', (2,))),
             scope=scope,
             batch_size=batch_size,
             min_score=min_score,
-            min_area=min_area,
-            simplify=simplify,
-            aoi=aoi,
+            block=block,
+            cleaning=parse_cleaning(min_area, simplify),
+            aoi=None if aoi is None else str(aoi.absolute()),
         )
-        score = 'no score' if result.score is None else f'{result.score_kind} {result.score:.3f}'
-        objects = '' if result.objects is None else f'{result.objects} objects, '
-        print(
-            f'{objects}{result.foreground_pixels:,} of {result.valid_pixels:,} pixels, {score}; '
-            f'{result.windows_run} windows of {result.window[1]}x{result.window[0]}, scope {result.scope}'
-        )
-        for note in (*result.notes, *inferencer.expression_notes(expression), _trained_on(inferencer)):
-            print(plain(f'note: {note}'))
+        maker = ModelMaker(model, weights, device, precision, compile, tta)
+        where = Where(mask, probability, polygons, out)
+        if run_scenes(rasters, expression, maker, where, options, Cluster(ray, workers)):
+            raise typer.Exit(EXIT_SOME_FAILED)
 
 
 @app.command(cls=OnceCommand)
@@ -459,12 +470,6 @@ def _whole_numbers(text: str, option: str, counts: tuple[int, ...]) -> list[int]
     if not all(map(float.is_integer, numbers)):
         raise ConfigError(f'{option} {text}: whole numbers with commas between')
     return list(map(int, numbers))
-
-
-def _trained_on(inferencer: Any) -> str:
-    if inferencer.trained_on is None:
-        return 'nothing says what this model was trained on'
-    return f'this model was trained on {inferencer.trained_on}; on pictures of another kind its masks mean little'
 
 
 @contextlib.contextmanager

@@ -150,6 +150,7 @@ class BatchRun:
                 self.folder.merge(pairs)
         if self.world_size > 1:
             _torch_distributed().destroy_process_group()
+        self.trained_on = self.inferencer.trained_on
         return counts
 
     def _load_model(self) -> RefSegInferencer:

@@ -100,10 +100,6 @@ class BlockFolder:
     def __init__(self, path: Path, blocks: Sequence[Block], questions: int) -> None:
         self.path, self._blocks, self._questions = path, blocks, questions
 
-    def missing(self) -> list[int]:
-        """Numbers of the blocks that are not finished."""
-        return [block.number for block in self._blocks if not self._finding(block.number).exists()]
-
     @contextmanager
     def sums(self, block: Block) -> Iterator[DiskRaster]:
         """The block's sums to add to, zero at first: those of the questions below each other. `finish` follows."""
@@ -173,7 +169,7 @@ class BlockFolder:
         return self.path / f'{number:05d}.sums'
 
     def _finding(self, number: int) -> Path:
-        return self.path / f'{number:05d}.json'
+        return _finding(self.path, number)
 
     def _whole(self, question: int) -> Path:
         return self.path / f'whole{question}.npz'
@@ -229,6 +225,11 @@ def begin_folder(path: Path, about: dict) -> bool:
     return same
 
 
+def missing_blocks(path: Path, count: int) -> list[int]:
+    """Numbers of the blocks that are not finished in a folder, of `count`."""
+    return [number for number in range(count) if not _finding(path, number).exists()]
+
+
 def any_finished(path: Path) -> bool:
     """Whether there is a finished block in a folder."""
     return any(path.glob('[0-9]*.json'))
@@ -237,3 +238,7 @@ def any_finished(path: Path) -> bool:
 def remove_folder(path: Path) -> None:
     """Remove a folder of blocks."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+def _finding(path: Path, number: int) -> Path:
+    return path / f'{number:05d}.json'

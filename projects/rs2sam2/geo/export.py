@@ -1,7 +1,7 @@
 """From blended log-odds on the model's grid to mask, probability and polygons on the scene's own grid."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,14 +66,13 @@ class SceneExport:
         self.objects = None if polygons is None else 0
         self.foreground_pixels = self.valid_pixels = 0
 
-    def run(self, rejected: bool, tick: Callable[[float], object]) -> None:
+    def run(self, rejected: bool) -> None:
         """Writes everything.
 
         Args:
             rejected: nothing is foreground, whatever the log-odds are.
-            tick: is called with the finished share.
         """
-        for traced in self._trace(rejected, tick):
+        for traced in self._trace(rejected):
             self._polygons.add(self._expression, traced)
             self.objects += 1
         for name, (path, pixels) in self._rasters.items():
@@ -82,7 +81,7 @@ class SceneExport:
                 staged = self._files.staged(path)
                 write_cog(pixels, staged, self._reader.crs, self._reader.transform, self._tags, scale, averaged)
 
-    def _trace(self, rejected: bool, tick: Callable[[float], object]) -> Iterator[TracedObject]:
+    def _trace(self, rejected: bool) -> Iterator[TracedObject]:
         """Fills the rasters, and yields the objects of the mask as they end."""
         height, width = self._reader.shape
         # A scene resampled to many more pixels is taken in smaller tiles, so that memory stays the same.
@@ -93,7 +92,6 @@ class SceneExport:
             if self._tracer is not None:
                 with self._clock('polygons'):
                     yield from self._tracer.end_row()
-            tick(min(1.0, (y + side) / height))
         if self._tracer is not None:
             with self._clock('polygons'):
                 yield from self._tracer.end()
@@ -107,9 +105,8 @@ class SceneExport:
             foreground = log_odds > 0 if not rejected else np.zeros(log_odds.shape, bool)
             if valid is not None:
                 foreground &= valid
-            count = np.count_nonzero(foreground)
-            self.foreground_pixels += count
-            self.valid_pixels += height * width if valid is None else np.count_nonzero(valid)
+            self.foreground_pixels += int(np.count_nonzero(foreground))
+            self.valid_pixels += height * width if valid is None else int(np.count_nonzero(valid))
             probability = expit(log_odds)
             if 'mask' in self._rasters:
                 self._write('mask', y, x, foreground.astype(np.uint8), valid)

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rs2sam2.errors import ConfigError
@@ -30,6 +30,14 @@ class SceneOutputs:
     probabilities: tuple[Path, ...] | None = None
     polygons: Path | None = None
 
+    def absolute(self) -> 'SceneOutputs':
+        """The same files, whatever folder a process is in."""
+        masks, probabilities = (
+            None if paths is None else tuple(path.absolute() for path in paths)
+            for paths in (self.masks, self.probabilities)
+        )
+        return SceneOutputs(masks, probabilities, None if self.polygons is None else self.polygons.absolute())
+
     def named(self) -> list[Path]:
         """All of them."""
         return [*(self.masks or ()), *(self.probabilities or ()), *([self.polygons] if self.polygons else [])]
@@ -51,6 +59,13 @@ class SceneJob:
     options: SceneOptions
     outputs: SceneOutputs
 
+    def absolute(self) -> 'SceneJob':
+        """The same, for processes that are in another folder."""
+        scene = self.scene
+        if isinstance(scene, str) and os.path.exists(scene):
+            scene = os.path.abspath(scene)
+        return replace(self, scene=scene, outputs=self.outputs.absolute())
+
 
 @dataclass(frozen=True)
 class ScenePlan:
@@ -60,8 +75,7 @@ class ScenePlan:
         job: what is to be done.
         ends: of the stretch; see `SceneReader`.
         notes: what was noted when it was opened.
-        blocks: how many.
-        windows: how many, without the pass over the whole scene.
+        blocks: how many windows each has.
         space: bytes on disk that it needs while it runs.
         about: everything that decides the numbers.
     """
@@ -69,8 +83,7 @@ class ScenePlan:
     job: SceneJob
     ends: Ends | None
     notes: tuple[str, ...]
-    blocks: int
-    windows: int
+    blocks: tuple[int, ...]
     space: int
     about: dict
 
@@ -88,12 +101,7 @@ def make_job(
     Raises:
         ConfigError: an expression is empty or there twice, no output is named, or two are the same file.
     """
-    for expression in expressions:
-        if not isinstance(expression, str) or not expression.strip():
-            what = 'empty' if isinstance(expression, str) else f'{expression!r}, not text'
-            raise ConfigError(f'the expression is {what}; say what to segment')
-    if len(set(expressions)) < len(expressions):
-        raise ConfigError('an expression is named twice; name each once')
+    check_expressions(expressions)
     suffixes = [''] if len(expressions) == 1 else [f'.{slug}' for slug in slugs(expressions)]
 
     def each(path: str | os.PathLike | None) -> tuple[Path, ...] | None:
@@ -109,6 +117,18 @@ def make_job(
     return SceneJob(
         scene if isinstance(scene, RasterSource) else os.fspath(scene), tuple(expressions), options, outputs
     )
+
+
+def check_expressions(expressions: Sequence[str]) -> None:
+    """Raises ConfigError where an expression is empty or named twice, or none is."""
+    if not expressions:
+        raise ConfigError('no expression is named; say what to segment')
+    for expression in expressions:
+        if not isinstance(expression, str) or not expression.strip():
+            what = 'empty' if isinstance(expression, str) else f'{expression!r}, not text'
+            raise ConfigError(f'the expression is {what}; say what to segment')
+    if len(set(expressions)) < len(expressions):
+        raise ConfigError('an expression is named twice; name each once')
 
 
 def slugs(expressions: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import rasterio
 
+from rs2sam2.files import digest
 from rs2sam2.geo.aoi import read_aoi
 from rs2sam2.geo.blend import Blend, blend_windows, predict_checked
 from rs2sam2.geo.blocks import BlockFolder, Finding, cut_blocks
@@ -83,14 +84,17 @@ class OpenedScene:
             self._reader.notes += notes
         if plan is not None:
             self._reader.notes[:] = plan.notes
-        # Rows stored whole are decoded whole: they must stay in the cache until all windows of a row are read.
-        cache = min(_STRIP_CACHE, max(CACHE, self._reader.bytes_for_rows(options.window)))
-        rasterio.env.setenv(GDAL_CACHEMAX=cache)
         self._grid = _plan_windows(self._reader, options.window, options.overlap, padded=options.gsd is not None)
         one_image = self._grid.size == self._reader.grid_shape
         self.wishes = [ask(expression, options.scope, one_image, options.several) for expression in job.expressions]
         self.questions = all_questions(self.wishes)
         self.blocks = cut_blocks(self._grid, options.block, self._reader.grid_shape)
+
+    def use_cache(self) -> None:
+        """Sets GDAL's cache for what follows in this `gdal_env`."""
+        # Rows stored whole are decoded whole: they must stay in the cache until all windows of a row are read.
+        rows = self._reader.bytes_for_rows(self._options.window)
+        rasterio.env.setenv(GDAL_CACHEMAX=min(_STRIP_CACHE, max(CACHE, rows)))
 
     def plan(self, predictor: WindowPredictor) -> ScenePlan:
         """What all processes must go by.
@@ -109,13 +113,14 @@ class OpenedScene:
             'expressions': self.job.expressions,
             'options': vars(self._options),
             'model': predictor_identity(predictor),
+            'aoi': None if self._options.aoi is None else digest(Path(self._options.aoi)),
             'rs2sam2': version('rs2sam2'),
         }
-        windows = len(self._grid.places())
+        windows = tuple(len(block.places) for block in self.blocks)
         # Where the whole scene says where, most windows are not run, and files are empty where nothing was written.
         sums = sum(not question.whole for question in self.questions)
         space = 4 * sums * pixels + 2 * min(rasters, 2) * math.prod(reader.shape)
-        return ScenePlan(self.job, reader.ends, tuple(reader.notes), len(self.blocks), windows, space, about)
+        return ScenePlan(self.job, reader.ends, tuple(reader.notes), windows, space, about)
 
     def run_block(
         self, number: int, folder: Path, predictor: WindowPredictor, clock: StageClock, seen: Callable[[int], object]
@@ -140,16 +145,13 @@ class OpenedScene:
                 seen(count)
         files.finish(block, [_finding(blend, predictor) for blend in blends])
 
-    def export(
-        self, folder: Path, predictor: WindowPredictor, clock: StageClock, tick: Callable[[float], object]
-    ) -> list[SceneResult]:
+    def export(self, folder: Path, predictor: WindowPredictor, clock: StageClock) -> list[SceneResult]:
         """Writes the outputs from finished blocks.
 
         Args:
             folder: where blocks are.
             predictor: the model.
             clock: counts stages.
-            tick: is called with the finished share.
         """
         files, outputs = self._files(folder), self.job.outputs
         results = []
@@ -160,7 +162,7 @@ class OpenedScene:
             for index, wish in enumerate(self.wishes):
                 with clock('choose'):
                     answer = self._answer(wish, files, predictor, clock)
-                results.append(self._export_one(index, answer, files, staged, polygons, predictor, clock, tick))
+                results.append(self._export_one(index, answer, files, staged, polygons, predictor, clock))
             if polygons is not None:
                 with clock('polygons'):
                     polygons.close()
@@ -197,7 +199,6 @@ class OpenedScene:
         polygons: PolygonFile | None,
         predictor: WindowPredictor,
         clock: StageClock,
-        tick: Callable[[float], object],
     ) -> SceneResult:
         reader, outputs, wish, found = self._reader, self.job.outputs, self.wishes[index], answer.found
         limit = self._options.min_score
@@ -209,7 +210,7 @@ class OpenedScene:
         export = SceneExport(
             reader, log_odds, answer.region, wish.expression, tags, staged, mask, probability, polygons, clock
         )
-        export.run(rejected, lambda share: tick((index + share) / len(self.wishes)))
+        export.run(rejected)
         notes = [*reader.notes, *([wish.note] if wish.note else []), *(answer.choice.notes if answer.choice else ())]
         if self._options.nodata_named() and not reader.nodata_found:
             notes.append(f'nodata {self._options.nodata} was named, and no pixel of {reader.path} has that value')

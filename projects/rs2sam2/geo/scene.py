@@ -2,26 +2,24 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-from rs2sam2.geo.blocks import BlockFolder, any_finished, begin_folder, remove_folder
+from rs2sam2.errors import RefSegError
+from rs2sam2.geo.board import Board
 from rs2sam2.geo.cleaning import parse_cleaning
-from rs2sam2.geo.clock import StageClock
-from rs2sam2.geo.job import SceneJob, ScenePlan, make_job
-from rs2sam2.geo.opened import CACHE, OpenedScene
+from rs2sam2.geo.job import SceneJob, make_job
 from rs2sam2.geo.options import BLOCK, SceneOptions
-from rs2sam2.geo.outputs import require_space, writing_to
 from rs2sam2.geo.predictor import WindowPredictor
 from rs2sam2.geo.questions import Scope
 from rs2sam2.geo.result import SceneResult
-from rs2sam2.geo.sources import RasterSource, gdal_env
-from rs2sam2.locks import hold_folder, scratch_folder
+from rs2sam2.geo.run import SceneRun
+from rs2sam2.geo.sources import RasterSource
+from rs2sam2.geo.units import SceneWorker
+from rs2sam2.workers import Workers
+from rs2sam2.workers.local import LocalWorker
 
 
 def segment_scene(
@@ -87,74 +85,42 @@ def segment_scene(
     options = SceneOptions(
         window, overlap, gsd, bands, nodata, stretch, scope, batch_size, min_score, block,
         parse_cleaning(min_area, simplify), None if aoi is None else os.fspath(aoi),
+        bool(getattr(predictor, 'several', False)),
     )  # fmt: skip
     job = make_job(scene, [expression], options, mask, probability, polygons)
-    return run_job(job, predictor, progress)[0]
+    worker = LocalWorker()
+    board = Board(progress is True, progress if callable(progress) else None)
+    with closing(worker.start(lambda: SceneWorker(predictor))) as own:
+        own.seen = board.window
+        return run_one(job, worker, board)[0]
 
 
-def run_job(
-    job: SceneJob, predictor: WindowPredictor, progress: bool | Callable[[float], None] = True
-) -> list[SceneResult]:
-    """Segments a scene by several expressions in one pass: its windows are read once.
+def run_one(job: SceneJob, workers: Workers, board: Board) -> list[SceneResult]:
+    """Segments one scene by one or several expressions, in one pass: its windows are read once.
 
     Args:
         job: scene, expressions and outputs; see `make_job`.
-        predictor: the model.
-        progress: whether a bar is shown on stderr, or what is called with the finished share of the windows.
+        workers: who works; they are started, with a `SceneWorker` each.
+        board: what is shown.
 
     Returns:
         One result an expression.
+
+    Raises:
+        RefSegError: as `segment_scene`.
     """
-    job = replace(job, options=replace(job.options, several=bool(getattr(predictor, 'several', False))))
-    clock = StageClock()
+    ended: list[list[SceneResult] | RefSegError] = []
     begun = time.perf_counter()
-    with gdal_env(GDAL_CACHEMAX=CACHE), closing(OpenedScene(job)) as scene, _progress(progress is True) as bar:
-        plan = scene.plan(predictor)
-        with _block_folder(plan) as folder:
-            missing = BlockFolder(folder, scene.blocks, len(scene.questions)).missing()
-            require_space(folder.parent, plan.space * len(missing) // plan.blocks)
-            total = sum(len(scene.blocks[number].places) for number in missing)
-            task = bar.add_task('windows', total=total)
-
-            def seen(count: int) -> None:
-                bar.advance(task, count)
-                if callable(progress):
-                    progress(bar.tasks[task].completed / total)
-
-            for number in missing:
-                scene.run_block(number, folder, predictor, clock, seen)
-            task = bar.add_task('outputs', total=1.0)
-            results = scene.export(folder, predictor, clock, lambda share: bar.update(task, completed=share))
-    clock.seconds['total'] = time.perf_counter() - begun
-    return [replace(result, seconds=dict(clock.seconds)) for result in results]
+    with board:
+        SceneRun(workers, board, blocks_beside, lambda index, outcome: ended.append(outcome))([job])
+    (outcome,) = ended
+    if isinstance(outcome, RefSegError):
+        raise outcome
+    total = time.perf_counter() - begun
+    return [replace(result, seconds={**result.seconds, 'total': total}) for result in outcome]
 
 
-@contextmanager
-def _block_folder(plan: ScenePlan) -> Iterator[Path]:
-    """Where the blocks of a scene lie: beside its first output, and gone when that is there.
-
-    Where the predictor does not say what it is, nobody can go on with its blocks, and they are gone in any case.
-    """
-    output = plan.job.outputs.named()[0]
-    with writing_to(output.parent):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        if plan.about['model'] is None:
-            with scratch_folder(output.parent, '.rs2sam2-', '.partial') as folder:
-                yield folder
-            return
-        folder = output.parent / f'.rs2sam2-{output.name}.blocks'
-        folder.mkdir(exist_ok=True)
-        with hold_folder(folder, 'name another output'):
-            begin_folder(folder, plan.about)
-            try:
-                yield folder
-            except BaseException:
-                if not any_finished(folder):
-                    remove_folder(folder)
-                raise
-            remove_folder(folder)
-
-
-def _progress(shown: bool) -> Progress:
-    columns = (TextColumn('{task.description}'), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not shown)
+def blocks_beside(job: SceneJob) -> Path:
+    """Where the blocks of a scene lie: beside its first output."""
+    output = job.outputs.named()[0]
+    return output.parent / f'.rs2sam2-{output.name}.blocks'

@@ -186,3 +186,20 @@ def _remedy(source: RasterSource) -> str:
 def _drivers(path: str) -> tuple[str, ...] | None:
     suffix = PurePosixPath(path).suffix.lower()
     return None if suffix in _REFERRING else _KINDS.get(suffix, _PLAIN)
+
+
+def is_local(given: str) -> bool:
+    """Whether a name is that of a file, and no address or part that GDAL takes apart."""
+    if os.path.exists(given):
+        return True
+    return not ('://' in given or given.startswith('/vsi') or _PREFIXED.match(given))
+
+
+def is_referring(given: str) -> bool:
+    """Whether a file of this name may name others: a virtual raster, a service, a product of several files."""
+    return PurePosixPath(given).suffix.lower() in _REFERRING
+
+
+def raster_suffixes() -> tuple[str, ...]:
+    """Suffixes of files that are rasters."""
+    return tuple(_KINDS)

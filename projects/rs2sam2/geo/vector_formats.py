@@ -45,19 +45,20 @@ def companions(path: Path) -> list[Path]:
     return [path.with_suffix(suffix) for suffix in _SHAPEFILE] if path.suffix.lower() == '.shp' else []
 
 
-def open_vector(path: Path, crs: CRS | None, fields: list[str]) -> 'VectorFile':
+def open_vector(path: Path, crs: CRS | None, fields: list[str], layer: str = LAYER) -> 'VectorFile':
     """A new file of polygons.
 
     Args:
         path: its suffix says the format.
         crs: of the coordinates, or None.
         fields: names of the columns.
+        layer: of a GeoPackage; it may be a further one of a file that is there.
 
     Raises:
         ConfigError: the format does not know this CRS.
     """
     driver = vector_driver(path)
-    return ParquetFile(path, crs, fields) if driver == 'Parquet' else GdalFile(path, crs, fields, driver)
+    return ParquetFile(path, crs, fields) if driver == 'Parquet' else GdalFile(path, crs, fields, driver, layer)
 
 
 class VectorFile:
@@ -85,8 +86,11 @@ class VectorFile:
 class GdalFile(VectorFile):
     """A file of one of GDAL's formats. GeoJSON is written in one piece."""
 
-    def __init__(self, path: Path, crs: CRS | None, fields: list[str], driver: str) -> None:
+    def __init__(self, path: Path, crs: CRS | None, fields: list[str], driver: str, layer: str = LAYER) -> None:
         self._path, self._driver, self._fields = path, driver, fields
+        # GDAL reads a file of one layer whatever that is called.
+        self._layer = self._path.stem if driver == 'ESRI Shapefile' else layer
+        self._read = {'layer': layer} if driver == 'GPKG' else {}
         self.batched = driver != 'GeoJSON'
         self._written, self._checksum = False, 0
         self._crs = crs.to_wkt() if crs is not None else None
@@ -107,7 +111,7 @@ class GdalFile(VectorFile):
                 outlines,
                 columns,
                 self._fields,
-                layer=self._path.stem if self._driver == 'ESRI Shapefile' else LAYER,
+                layer=self._layer,
                 driver=self._driver,
                 geometry_type='Polygon',
                 crs=self._crs,
@@ -137,13 +141,13 @@ class GdalFile(VectorFile):
             if file.exists():
                 with open(file, 'rb') as opened:
                     os.fsync(opened.fileno())
-        known = pyogrio.read_info(path, force_feature_count=True)
+        known = pyogrio.read_info(path, force_feature_count=True, **self._read)
         found = checksum = 0
         # GeoJSON is parsed from its start each time.
         batch = 5000 if self.batched else max(1, count)
         while found < count:
             _, _, outlines, columns = pyogrio.raw.read(
-                path, columns=self._fields, skip_features=found, max_features=batch
+                path, columns=self._fields, skip_features=found, max_features=batch, **self._read
             )
             if not len(outlines):
                 break
@@ -158,8 +162,10 @@ class GdalFile(VectorFile):
 
     def _indexed(self, path: str) -> int:
         """How many objects the spatial index leads to."""
-        everything = tuple(pyogrio.read_info(path, force_total_bounds=True)['total_bounds'])
-        _, numbers, _, _ = pyogrio.raw.read(path, columns=[], read_geometry=False, bbox=everything, return_fids=True)
+        everything = tuple(pyogrio.read_info(path, force_total_bounds=True, **self._read)['total_bounds'])
+        _, numbers, _, _ = pyogrio.raw.read(
+            path, columns=[], read_geometry=False, bbox=everything, return_fids=True, **self._read
+        )
         return len(numbers)
 
 

@@ -291,3 +291,10 @@ def _torch_inferencer(model: str | Path) -> type[RefSegInferencer]:
 def _key(source: ImageSource) -> object:
     """Equal for the same file or the same object in memory."""
     return os.fspath(source) if isinstance(source, (str, os.PathLike)) else id(source)
+
+
+def trained_on_note(trained_on: str | None) -> str:
+    """What a user should know of `RefSegInferencer.trained_on` beside a model's results."""
+    if trained_on is None:
+        return 'nothing says what this model was trained on'
+    return f'this model was trained on {trained_on}; on pictures of another kind its masks mean little'

@@ -39,6 +39,13 @@ class InferencerWindowPredictor:
         """All that tells its answers from those of another model."""
         return self.inferencer.identity
 
+    def about(self, expressions: Sequence[str]) -> dict[str, Any]:
+        """How the model wants scenes cut, what it was trained on, and what is to be known of expressions."""
+        defaults = scene_defaults(self.inferencer)
+        notes = [note for expression in expressions for note in self.inferencer.expression_notes(expression)]
+        known = {'trained_on': self.inferencer.trained_on, 'notes': tuple(dict.fromkeys(notes))}
+        return {'window': defaults.window, 'gsd': defaults.gsd, **known}
+
     def predict(self, images: Sequence[np.ndarray], expression: str) -> np.ndarray:
         """Segment windows of one size.
 

@@ -1,0 +1,210 @@
+"""Many scenes in one folder: what is named, what is written, what is done again."""
+
+import json
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rasterio')
+
+import pyogrio
+import rasterio
+from rasterio.transform import from_origin
+
+from helpers.geo_scenes import BrightThings, blobs, write_scene
+from rs2sam2.errors import ConfigError, DataError, OutputError
+from rs2sam2.geo.many import segment_scenes
+from rs2sam2.geo.options import SceneOptions
+from rs2sam2.geo.scene_list import list_scenes
+
+OPTIONS = SceneOptions(window=64, block=100)
+
+
+@dataclass
+class Maker:
+    """Makes a predictor that says what it is, and counts its windows."""
+
+    threshold: float = 120
+    windows: int = 0
+
+    def __call__(self):
+        maker = self
+
+        class Counting(BrightThings):
+            @property
+            def identity(self):
+                return {'threshold': maker.threshold}
+
+            def predict(self, images, expression):
+                maker.windows += len(images)
+                return super().predict(images, expression)
+
+        return Counting(self.threshold)
+
+
+def _run(scenes, out, maker=None, expressions=('x',), **options):
+    return segment_scenes(scenes, expressions, maker or Maker(), out, options=OPTIONS, progress=False, **options)
+
+
+def _files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def _scenes(folder, count, **profile):
+    folder.mkdir(exist_ok=True)
+    return [write_scene(folder / f's{i}.tif', blobs(90 + i, 120, seed=i), **profile) for i in range(count)]
+
+
+def test_a_folder_of_scenes_with_broken_ones(tmp_path):
+    _scenes(tmp_path / 'in', 4)
+    (tmp_path / 'in/bad.tif').write_bytes(b'II*\0nothing')
+    out = tmp_path / 'out'
+    maker = Maker()
+    found = _run([str(tmp_path / 'in')], out, maker)
+    assert found.done == ['s0', 's1', 's2', 's3']
+    ((scene, why),) = found.failed
+    assert scene.endswith('bad.tif')
+    assert 'bad.tif cannot be read' in why
+    rows = [json.loads(line) for line in (out / 'index.jsonl').read_text().splitlines()]
+    assert [row['name'] for row in rows] == found.done
+    assert all((out / row[key]).is_file() for row in rows for key in ('mask', 'probability', 'polygons'))
+    meta, _, _, columns = pyogrio.raw.read(out / 'objects.gpkg', layer='objects')
+    columns = dict(zip(meta['fields'], columns, strict=True))
+    assert len(columns['id']) == sum(row['objects'] for row in rows) == found.layers[0].count > 4
+    assert set(columns['source']) == {row['scene'] for row in rows}
+    assert {'expression', 'score', 'area'} <= set(columns)
+    # Once more: nothing is done twice, and what was broken is mended.
+    before, windows = _files(out), maker.windows
+    again = _run([str(tmp_path / 'in')], out, maker)
+    assert (again.done, again.before, len(again.failed), maker.windows) == ([], 4, 1, windows)
+    assert _files(out) == before
+    (tmp_path / 'in/bad.tif').unlink()
+    write_scene(tmp_path / 'in/bad.tif', blobs(90, 100, seed=9))
+    os.utime(tmp_path / 'in/s1.tif', (1, 1))
+    third = _run([str(tmp_path / 'in')], out, maker)
+    assert sorted(third.done) == ['bad', 's1']
+    assert (third.replaced, third.failed, third.before) == (['s1'], [], 3)
+
+
+def test_another_run_is_not_mixed_in(tmp_path):
+    scenes = _scenes(tmp_path / 'in', 1)
+    _run(scenes, tmp_path / 'out')
+    with pytest.raises(OutputError, match='results of another run \\(model differ'):
+        _run(scenes, tmp_path / 'out', Maker(130))
+    with pytest.raises(OutputError, match='expressions differ'):
+        _run(scenes, tmp_path / 'out', expressions=['x', 'y'])
+
+
+def test_a_torn_index_and_a_lost_file_cost_only_that_scene(tmp_path):
+    scenes = _scenes(tmp_path / 'in', 3)
+    out = tmp_path / 'out'
+    _run(scenes, out)
+    before = _files(out)
+    index = out / 'index.jsonl'
+    index.write_bytes(index.read_bytes()[:-20])
+    (out / 'scenes/s0.x.mask.tif').unlink()
+    found = _run(scenes, out)
+    assert sorted(found.done) == ['s0', 's2']
+    assert _files(out) == before
+
+
+def test_scenes_of_several_crs_are_layers(tmp_path):
+    (tmp_path / 'in').mkdir()
+    places = [
+        dict(crs='EPSG:32632'),
+        dict(crs='EPSG:4326', transform=from_origin(11, 48, 1e-5, 1e-5)),
+        dict(crs=None),
+        dict(crs='EPSG:32632'),
+    ]
+    scenes = [write_scene(tmp_path / f'in/{i}.tif', blobs(90, 120, seed=i), **one) for i, one in enumerate(places)]
+    found = _run(scenes, tmp_path / 'out')
+    assert {(layer.name, layer.crs) for layer in found.layers} == {
+        ('objects_epsg_32632', 'EPSG:32632'),
+        ('objects_epsg_4326', 'EPSG:4326'),
+        ('objects_no_crs', None),
+    }
+    counts = [row['objects'] for row in found.rows]
+    assert {layer.crs: layer.count for layer in found.layers}['EPSG:32632'] == counts[0] + counts[3]
+    # A format without layers: a file each.
+    other = _run(scenes, tmp_path / 'other', polygons=tmp_path / 'all.geojson')
+    assert {layer.path.name for layer in other.layers} == {
+        'all_epsg_32632.geojson',
+        'all_epsg_4326.geojson',
+        'all_no_crs.geojson',
+    }
+    assert all(layer.path.is_file() for layer in other.layers)
+
+
+def test_scenes_of_one_name(tmp_path):
+    for folder in ('a', 'b'):
+        (tmp_path / folder).mkdir()
+        write_scene(tmp_path / folder / 'visual.tif', blobs(90, 100))
+    out = tmp_path / 'out'
+    found = _run([tmp_path / 'a/visual.tif', tmp_path / 'b/visual.tif', tmp_path / 'a/visual.tif'], out)
+    assert found.done == ['a-visual', 'b-visual']
+    # A later scene of a name that is taken gets another, and a known one keeps its own.
+    (tmp_path / 'c').mkdir()
+    write_scene(tmp_path / 'c/a-visual.tif', blobs(90, 100))
+    again = _run([tmp_path / 'c/a-visual.tif', tmp_path / 'b/visual.tif'], out)
+    assert (again.done, again.before) == (['a-visual-2'], 1)
+
+
+def test_lists_and_collections(tmp_path):
+    scenes = _scenes(tmp_path / 'in', 3)
+    (tmp_path / 'list.txt').write_text('# two\nin/s0.tif\n\nin/s2.tif\n')
+    assert [one.name for one in list_scenes([str(tmp_path / 'list.txt')])] == ['s0', 's2']
+    assert [one.name for one in list_scenes([str(tmp_path / 'in/s[12].tif'), str(scenes[1])])] == ['s1', 's2']
+    item = {'type': 'Feature', 'id': 'tile-7', 'assets': {'thumb': {'href': 'a.png', 'type': 'image/png'}}}
+    item['assets'] |= {
+        key: {'href': f'in/{key}.tif', 'type': 'image/tiff; application=geotiff'} for key in ('s0', 's1')
+    }
+    (tmp_path / 'items.json').write_text(json.dumps({'type': 'FeatureCollection', 'features': [item]}))
+    with pytest.raises(DataError, match=r'item tile-7: which of its assets is the scene \(s0, s1\)'):
+        list_scenes([str(tmp_path / 'items.json')])
+    item['assets']['visual'] = item['assets'].pop('s1')
+    (tmp_path / 'items.json').write_text(json.dumps({'type': 'FeatureCollection', 'features': [item]}))
+    ((path, name),) = list_scenes([str(tmp_path / 'items.json')])
+    assert (os.path.realpath(path), name) == (str(scenes[1]), 'tile-7')
+    assert [one.name for one in list_scenes(['https://host/a/T32.tif?x=1', '/vsicurl/https://host/b.tif'])] == [
+        'T32',
+        'b',
+    ]
+
+
+@pytest.mark.parametrize(
+    'text', ['https://host/a.tif', '/vsicurl/https://host/a.tif', 's3://b/a.tif', 'a.vrt', 'NETCDF:a:b']
+)
+def test_a_local_file_never_names_an_address(tmp_path, text):
+    (tmp_path / 'list.txt').write_text(f'{text}\n')
+    item = {'id': 'a', 'assets': {'visual': {'href': text, 'type': 'image/tiff'}}}
+    (tmp_path / 'items.json').write_text(json.dumps({'type': 'FeatureCollection', 'features': [item]}))
+    for name in ('list.txt', 'items.json'):
+        with pytest.raises(DataError, match='only where you name them yourself'):
+            list_scenes([str(tmp_path / name)])
+
+
+@pytest.mark.parametrize('content', ['', '\n# nothing\n'])
+def test_nothing_to_do_is_one_line(tmp_path, content):
+    (tmp_path / 'list.txt').write_text(content)
+    (tmp_path / 'empty').mkdir()
+    for given, why in [('list.txt', 'lists no scene'), ('empty', 'holds no raster'), ('*.tif', 'no file matches')]:
+        with pytest.raises(DataError, match=why):
+            _run([str(tmp_path / given)], tmp_path / 'out')
+    with pytest.raises(DataError, match='no scene is named'):
+        _run([], tmp_path / 'out')
+    with pytest.raises(ConfigError, match='polygons are written as'):
+        _run(['a.tif'], tmp_path / 'out', polygons=tmp_path / 'a.txt')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_full_disk_fails_its_scenes_and_the_next_run_goes_on(tmp_path, small_disk):
+    scenes = [write_scene(tmp_path / f'{i}.tif', blobs(300 + 700 * i, 300)) for i in range(2)]
+    disk = small_disk(1500)
+    found = _run(scenes, disk / 'out')
+    assert found.done == ['0']
+    assert len(found.failed) == 1
+    assert 'left and this scene needs' in found.failed[0][1] or 'is full' in found.failed[0][1]
+    with rasterio.open(disk / 'out/scenes/0.x.mask.tif') as mask:
+        assert np.unique(mask.read(1)).tolist() == [0, 1]
