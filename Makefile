@@ -26,6 +26,10 @@ lint: $(VENV)/.ready
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 
+# The exceptions stand in pyproject.toml, with what mypy stumbles over.
+types: $(VENV)/.ready
+	$(RUN) -m mypy
+
 # The site in work_dirs/site/html: references made from the code, every link and ten searches checked.
 docs: $(VENV)/.ready $(DOCS)/.ready
 	$(RUN) -W ignore docs/site --tools $(DOCS)/bin

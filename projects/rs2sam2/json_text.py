@@ -35,7 +35,7 @@ def parse_json(text: str | bytes) -> Any:
     try:
         # In a large file a call for every number takes as long as all the rest.
         careful = len(text) < _SMALL or _LARGE.search(text)
-        numbers = dict(parse_float=_float, parse_int=_int) if careful else {}
+        numbers: dict[str, Any] = dict(parse_float=_float, parse_int=_int) if careful else {}
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, **numbers)
     except RecursionError:
         raise ValueError(f'it is nested more than {_DEEPEST} deep') from None
@@ -71,8 +71,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict:
     values = dict(pairs)
     if len(values) < len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise ValueError(f'the key {twice!r:.80} is twice in one object')
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f'the key {key!r:.80} is twice in one object')
+            seen.add(key)
     return values
 
 

@@ -39,7 +39,7 @@ def one_line_errors(
             # Leaving the group would wait for processes that may be gone.
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(stopped.code)
+            os._exit(stopped.status)
         raise
     except (RefSegError, RuntimeError, TypeError, KeyError) as error:
         told = error if isinstance(error, RefSegError) else explain(error)

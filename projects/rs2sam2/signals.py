@@ -20,6 +20,7 @@ class Stopped(SystemExit):
 
     def __init__(self, number: int, text: str = '') -> None:
         super().__init__(128 + number)
+        self.status = 128 + number
         self.name = signal.Signals(number).name
         self.text = text
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from rs2sam2.errors import ConfigError
 
-Grid = TypeVar('Grid')
+Grid = TypeVar('Grid', bound=Any)
 """A NumPy array or a torch tensor; this file needs no torch."""
 
 
@@ -41,7 +41,7 @@ class Symmetry:
         """
         if self.transposed:
             grid = grid.swapaxes(rows, columns)
-        axes = [axis for axis, flips in ((rows, self.flips_rows), (columns, self.flips_columns)) if flips]
+        axes = tuple(axis for axis, flips in ((rows, self.flips_rows), (columns, self.flips_columns)) if flips)
         if not axes:
             return grid
         return np.flip(grid, axes) if isinstance(grid, np.ndarray) else grid.flip(axes)

@@ -40,7 +40,7 @@ def raster(path, size=(200, 300), crs='EPSG:32617', nodata=None, transform=TRANS
 
 def ground(*corners):
     """Pixels (x, y) to a polygon on the ground."""
-    return shapely.Polygon([TRANSFORM * corner for corner in corners])
+    return shapely.Polygon([TRANSFORM @ corner for corner in corners])
 
 
 def box(x1, y1, x2, y2):
@@ -96,14 +96,14 @@ def test_tiles_lie_where_they_were_cut(tmp_path):
         rows, columns = np.nonzero(sample['gt_seg_map'])
         feature = shapes[line['geo']['features'][0] - 1]
         corners = [
-            Affine(*line['geo']['transform']) * one
+            Affine(*line['geo']['transform']) @ one
             for one in ((columns.min(), rows.min()), (columns.max() + 1, rows.max() + 1))
         ]
         np.testing.assert_allclose(np.sort(np.array(corners), 0).ravel(), feature.bounds, atol=1e-6)
         with rasterio.open(tmp_path / 'out' / line['image']) as tile:
             assert tile.crs.to_epsg() == 32617
             assert tile.transform.almost_equals(Affine(*line['geo']['transform']))
-            column, row = ~TRANSFORM * (tile.transform.c, tile.transform.f)
+            column, row = ~TRANSFORM @ (tile.transform.c, tile.transform.f)
             assert tile.read(1)[0, 0] == int(column) // 2
             assert tile.read(2)[0, 0] == int(row) // 2
 
@@ -229,7 +229,7 @@ def test_a_real_raster_with_no_data(shared, tmp_path):
     source = shared / 'data/rasters/OSBS_029.tif'
     with rasterio.open(source) as file:
         transform, crs, size = file.transform, file.crs.to_string(), file.shape
-    corners = [transform * corner for corner in ((100, 100), (180, 100), (180, 150), (100, 150))]
+    corners = [transform @ corner for corner in ((100, 100), (180, 100), (180, 150), (100, 150))]
     crown = vector(tmp_path / 'crowns.gpkg', [shapely.Polygon(corners)], ['the tree crown'], crs)
     make_tiles([source], crown, 'text', tmp_path / 'out', tile=256, shares=ALL_TRAIN)
     sample = samples(tmp_path)[0]
@@ -254,7 +254,7 @@ def ground_of(root, split):
 def test_ground_of_two_rasters_is_in_one_split(tmp_path, seed, shift, pixel):
     """Two dates, one of them moved or of another resolution: the same ground never trains and tests."""
     first = raster(tmp_path / 'first.tif', (200, 300))
-    x, y = TRANSFORM * shift
+    x, y = TRANSFORM @ shift
     second = raster(tmp_path / 'second.tif', (260, 390), transform=Affine(pixel, 0, x, 0, -pixel, y))
     shapes = [box(x, y, x + 8, y + 8) for x in range(5, 300, 20) for y in range(5, 200, 20)]
     file = vector(tmp_path / 'f.gpkg', shapes, [f'roof {n}' for n in range(len(shapes))])

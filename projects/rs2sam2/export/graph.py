@@ -60,7 +60,7 @@ _OUTPUT: dict[str, Callable[[MaskPrediction], Tensor]] = {
     'mask_logits': lambda prediction: prediction.mask_logits,
     'pseudo_mask': lambda prediction: prediction.pseudo_mask,
     'predicted_iou': lambda prediction: prediction.iou,
-    'presence': lambda prediction: prediction.presence_logits.sigmoid(),
+    'presence': lambda prediction: torch.sigmoid(prediction.presence_logits),
 }
 
 

@@ -64,7 +64,7 @@ def quantize(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _channel_axis(value: 'onnx_ir.Value') -> int | None:
     """The axis of output channels on which all readers of a weight agree; None where it is no weight of a product."""
-    axes = set()
+    axes: set[int | None] = set()
     for use in value.uses():
         node, place = use.node, use.idx
         if node.op_type == 'Gemm' and place == 1:

@@ -41,7 +41,7 @@ class AreaOfInterest:
         near = [self._polygons[index] for index in self._tree.query(shapely.box(x, y, x + width, y + height))]
         if not near:
             return np.zeros(shape, bool)
-        place = Affine.translation(x, y) * Affine.scale(width / shape[1], height / shape[0])
+        place = Affine.translation(x, y) @ Affine.scale(width / shape[1], height / shape[0])
         inside = rasterize(near, shape, fill=0, default_value=1, transform=place, dtype=np.uint8).astype(bool)
         return None if inside.all() else inside
 

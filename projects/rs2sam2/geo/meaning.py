@@ -104,7 +104,7 @@ class ChosenObjects:
         near = [self._polygons[index] for index in self._tree.query(box)]
         if reach:
             near = [shapely.buffer(one, reach / min(down, right), join_style='mitre') for one in near]
-        place = Affine.translation(-x, -y) * Affine.scale(right, down)
+        place = Affine.translation(-x, -y) @ Affine.scale(right, down)
         inside = _covered(near, (height, width), place)
         return np.where(inside, log_odds, -np.abs(log_odds))
 

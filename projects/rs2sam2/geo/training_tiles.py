@@ -231,7 +231,7 @@ def _footprint(reader: SceneReader, features: _Features, frame: shapely.Polygon)
     """Where a tile lies, in the CRS of the features, less half a pixel: tiles that touch do not overlap."""
     # The sides are curves in another CRS.
     inner = shapely.segmentize(frame.buffer(-0.5, join_style='mitre'), max(1, frame.length / 64))
-    transform = reader.transform * Affine.scale(reader.scale[1], reader.scale[0])
+    transform = reader.transform @ Affine.scale(reader.scale[1], reader.scale[0])
     placed = shapely.transform(inner, lambda xy: np.column_stack(to_crs(transform, xy[:, 0], xy[:, 1])))
     crs = CRS.from_user_input(reader.crs.to_wkt())
     if crs.equals(features.crs, ignore_axis_order=True):
@@ -258,7 +258,7 @@ def _tile_lines(
     left, top, right, bottom = (int(value) for value in frame.bounds)
     pixels = valid = None
     name = f'{stem}_{top}_{left}'
-    transform = reader.transform * Affine.scale(reader.scale[1], reader.scale[0]) * Affine.translation(left, top)
+    transform = reader.transform @ Affine.scale(reader.scale[1], reader.scale[0]) @ Affine.translation(left, top)
     lines, told = [], set()
     for text, members in shown.items():
         shares = [shapely.intersection(shapes[m], frame).area / max(shapes[m].area, 1e-12) for m in members]

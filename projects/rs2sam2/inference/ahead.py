@@ -1,8 +1,8 @@
 """Prepare the next batch while the model computes this one."""
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 T = TypeVar('T')
 _END = object()
@@ -15,7 +15,7 @@ def one_ahead(items: Iterable[T]) -> Iterator[T]:
     """
     iterator = iter(items)
     with ThreadPoolExecutor(1, 'one-ahead') as thread:
-        coming = thread.submit(next, iterator, _END)
+        coming: Future[Any] = thread.submit(next, iterator, _END)
         while (item := coming.result()) is not _END:
             coming = thread.submit(next, iterator, _END)
             yield item

@@ -4,7 +4,7 @@ import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -64,7 +64,7 @@ def list_images(source: str | os.PathLike) -> list[str]:
 
 
 def _with_literal_folder(pattern: str) -> str:
-    folder, rest = pattern, []
+    folder, rest = pattern, list[str]()
     while folder and not os.path.isdir(folder):
         folder, name = os.path.split(folder)
         if not name:
@@ -96,7 +96,7 @@ def load_image(source: ImageSource, name: str = 'image') -> InputImage:
     if os.path.isfile(path) and os.path.getsize(path) == 0:
         raise DataError(f'{path} is empty (0 bytes); {REMEDY}')
     picture = read_picture(path, 'RGB', REMEDY)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if picture.orientation != 1:
         notes += (
             f'turned upright as its EXIF orientation {picture.orientation} says: the mask fits what viewers show',
@@ -134,16 +134,15 @@ def pair(
     Raises:
         DataError: two lists of different lengths, or nothing to do.
     """
-    listed = isinstance(images, (list, tuple))
+    given: list[ImageSource] = list(images) if isinstance(images, (list, tuple)) else [cast(ImageSource, images)]
+    texts = [expressions] if isinstance(expressions, str) else list(expressions)
     sources: list[ImageSource] = []
-    for source in images if listed else [images]:
+    for source in given:
         sources += list_images(source) if isinstance(source, (str, os.PathLike)) else [source]
-    several = not isinstance(expressions, str)
-    texts = list(expressions) if several else [expressions]
     if not sources or not texts:
         raise DataError(f'nothing to segment: {len(sources)} images and {len(texts)} expressions')
-    if listed and len(images) > 1 and len(texts) > 1:
-        if not len(images) == len(sources) == len(texts):
+    if len(given) > 1 and len(texts) > 1:
+        if not len(given) == len(sources) == len(texts):
             raise DataError(
                 f'{len(sources)} images and {len(texts)} expressions are no pairs: give lists of one length, or pairs='
             )

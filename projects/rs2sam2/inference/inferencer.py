@@ -152,10 +152,11 @@ class RefSegInferencer:
         if (pairs is None) == (inputs is None) or (inputs is None) != (expressions is None):
             raise DataError('give images and expressions, or pairs=')
         batch_size, min_score = check_batch_size(batch_size), check_min_score(min_score)
-        jobs = pair(inputs, expressions) if pairs is None else list(pairs)
+        given = inputs is not None and expressions is not None
+        jobs = pair(inputs, expressions) if given else list(pairs or ())  # type: ignore[arg-type]
         if (box is not None or point is not None) and len({_key(image) for image, _ in jobs}) != 1:
             raise DataError('box and point belong to one image: call once for each image')
-        batches = one_ahead(self.preprocess(jobs, batch_size))
+        batches: Iterable[list[PreparedSample]] = one_ahead(self.preprocess(jobs, batch_size))
         if self.show_progress:
             batches = track(batches, 'Segmenting', total=-(-len(jobs) // batch_size))
         results = SegmentationResults()

@@ -146,7 +146,8 @@ class OnnxInferencer(RefSegInferencer):
         logits = np.mean([back.apply(one.logits) for back, one in zip(backs, copies, strict=True)], axis=0)
         pseudo = first.pseudo_mask
         if pseudo is not None:
-            pseudo = np.mean([back.apply(one.pseudo_mask) for back, one in zip(backs, copies, strict=True)], axis=0)
+            masks: list = [back.apply(one.pseudo_mask) for back, one in zip(backs, copies, strict=True)]
+            pseudo = np.mean(masks, axis=0)
         return first._replace(
             logits=logits,
             mask=resize_logits(logits, first.mask.shape) > 0,

@@ -124,7 +124,7 @@ class SegmentationResult:
         """Smallest box (x0, y0, x1, y1) around the mask, in pixel edges: its width is x1 - x0. None when empty."""
         if self.empty:
             return None
-        rows, columns = self.mask.any(axis=1).nonzero()[0], self.mask.any(axis=0).nonzero()[0]
+        rows, columns = (np.flatnonzero(self.mask.any(axis=axis)) for axis in (1, 0))
         return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
     @property

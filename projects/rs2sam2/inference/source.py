@@ -100,9 +100,10 @@ def _from_published(entry: Published, weights: str | Path | None) -> ModelSource
     found = locate(weights) if weights else obtain(entry)
     if is_bundle(found.folder) and entry.config is None:
         return _from_bundle(found.folder, weights)
-    config = load_config(str(entry.config), None, 'none', None)
+    path = Path(str(entry.config))
+    config = load_config(str(path), None, 'none', None)
     place_tokenizer(config, _folders_of(found), entry.needs)
-    return ModelSource(config, entry.config, found.weights)
+    return ModelSource(config, path, found.weights)
 
 
 def _from_bundle(folder: Path, weights: str | Path | None) -> ModelSource:
@@ -162,7 +163,7 @@ def place_tokenizer(config: Config, folders: Sequence[Path], needs: Sequence[str
         places = dict.fromkeys((*own, path, *(folder / path for folder in folders)))
         found = next((place for place in places if place.exists()), None)
         if found is None:
-            files = TOKENIZER_FILES.get(tokenizer.get('type'), ())
+            files = TOKENIZER_FILES.get(str(tokenizer.get('type')), ())
             found = next((folder for folder in folders if any((folder / name).is_file() for name in files)), None)
         if found is None:
             found = _published_tokenizer(path, needs)

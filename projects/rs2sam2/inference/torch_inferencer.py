@@ -42,7 +42,7 @@ class TorchInferencer(RefSegInferencer, BaseInferencer):
         tta: Elements | None = None,
     ) -> None:
         choose_precision(precision or 'auto', torch.device('cpu'))
-        self.precision, self.compiled = precision, compile
+        self.asked_precision, self.compiled = precision, compile
         self.source = find_model(model, weights)
         self.turning = Turning.of(tta, self.source.config)
         BaseInferencer.__init__(self, self.source.config, str(self.source.weights), device, 'mmseg', show_progress)
@@ -105,7 +105,7 @@ class TorchInferencer(RefSegInferencer, BaseInferencer):
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConfigError(f'{self.source.config_path}: the model cannot be built ({reason})') from error
         self.trained_on = training_data(cfg, open_state_dict(weights).content.get('meta'))
-        model.precision = self.precision or model.precision
+        model.precision = self.asked_precision or model.precision
         self.precision = choose_precision(model.precision, torch.device(device))
         self.device_name = str(next(model.parameters()).device)
         if self.compiled:

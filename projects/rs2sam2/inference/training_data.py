@@ -30,5 +30,5 @@ def training_data(config: Config, meta: Any) -> str | None:
 
 def _phrase(metainfo: dict) -> str | None:
     parts = [metainfo.get(key) for key in ('dataset_name', 'about')]
-    parts = [part for part in parts if isinstance(part, str) and part]
-    return shortened(plain(': '.join(parts)), 300) if parts else None
+    texts = [part for part in parts if isinstance(part, str) and part]
+    return shortened(plain(': '.join(texts)), 300) if texts else None

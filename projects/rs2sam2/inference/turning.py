@@ -41,7 +41,8 @@ class Turning(NamedTuple):
 
     def sentences(self, expression: str) -> tuple[dict[str, str], tuple[str, ...]]:
         """What is said of each copy, and a note for the user where some cannot be said."""
-        said, refused = {}, {}
+        said: dict[str, str] = {}
+        refused: dict[str, list[str]] = {}
         for name in self.elements:
             try:
                 said[name] = turn(expression, name, self.top)

@@ -85,7 +85,7 @@ def open_scene(path: str) -> OpenScene:
     code = reader.crs.to_authority() if reader.crs else None
     crs = ':'.join(code) if code else None
     placed = reader.crs is not None
-    return OpenScene(path, reader.path, reader.shape, pixels, crs, reader.transform * step, placed, tuple(reader.notes))
+    return OpenScene(path, reader.path, reader.shape, pixels, crs, reader.transform @ step, placed, tuple(reader.notes))
 
 
 def window_of(scene: OpenScene, inferencer: RefSegInferencer) -> int | None:
