@@ -64,6 +64,12 @@ def test_one_sample_a_sentence(tree):
     assert len(dataset.metainfo['palette']) == 2
 
 
+def test_meta_information_is_no_files_name(tree):
+    dataset = RRSISDDataset(data_root=str(tree), metainfo=dict(about=__file__), pipeline=PIPELINE)
+    assert dataset.metainfo['about'] == __file__
+    assert dataset.metainfo['classes'] == ('background', 'referent')
+
+
 def test_known_flaws_are_data(tree):
     dataset = RRSISDDataset(data_root=str(tree), split='train', pipeline=PIPELINE, test_mode=True)
     empty, odd, first, second = (dataset[i]['data_samples'] for i in range(4))

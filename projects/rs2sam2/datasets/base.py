@@ -1,5 +1,6 @@
 """What the data sets of referring expressions share."""
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -78,6 +79,11 @@ class RefSegDataset(BaseSegDataset):
         if isinstance(metainfo, ConfigDict):
             metainfo = metainfo.to_dict()
         super().__init__(filter_cfg=filter_cfg, metainfo=metainfo, **kwargs)
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
+        """Meta information as it is stated: mmengine takes a text for a file's name first, and warns in every log."""
+        return copy.deepcopy({**cls.METAINFO, **(metainfo or {})})
 
     def read_samples(self) -> tuple[list[dict], set[str]]:
         """Read the files.
