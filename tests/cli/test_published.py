@@ -107,6 +107,8 @@ def error_of(done: subprocess.CompletedProcess) -> str:
     return line
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize('form', ['sharded', 'single', 'bin'])
 def test_segment_by_name_from_an_empty_cache_then_offline(work_dir, image, expected, hub, tmp_path, form):
     folder = tmp_path / 'rrsisd'
@@ -140,6 +142,8 @@ def test_segment_by_name_from_an_empty_cache_then_offline(work_dir, image, expec
     assert tree(tmp_path / 'by_hand/masks') == expected
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_published_pushed_and_used_by_everyone(work_dir, image, expected, hub, tmp_path):
     command = [*MODULE, 'publish', work_dir, 'tiny', '--license', 'mit', '--push', 'lab/tiny']
     line = error_of(run(command, tmp_path, hub.environment(tmp_path / 'mine')))
@@ -296,6 +300,8 @@ def test_shipped_configs_start_from_what_the_table_has(path):
     assert set(weights_of(cfg)) <= needed
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_training_starts_from_a_place(site, hub, tmp_path, work_dir):
     """`load_from` and `OfficialWeights` by place, through tools/train.py."""
     cfg = Config.fromfile(site / 'config.py')

@@ -35,6 +35,8 @@ def test_train_leaves_checkpoint_best_and_curves(trained):
     assert state['decode_head.iou_steps'] == state['decode_head.presence_steps'] > 0
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_test_gives_table_results_and_pictures_and_the_same_on_two_processes(site, trained):
     results = {}
     config = (trained / 'config.py').read_text()

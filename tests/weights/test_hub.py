@@ -188,6 +188,8 @@ def test_a_broken_download_goes_on_by_itself(client, hub):
     assert 200_000 < int(ranges[0].removeprefix('bytes=').rstrip('-')) <= 300_000
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize('part', ['single/model.safetensors', 'sharded/model-00002-of-00002.safetensors'])
 def test_a_download_that_was_given_up_goes_on_in_another_process(hub, part, tmp_path):
     hub.faults[:] = [
@@ -247,6 +249,8 @@ def test_an_address_is_kept_too_and_goes_on(client, hub):
     one_line(client(f'{hub.url}/files/none.pth'), 'HTTP 404', 'by hand')
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_offline_and_without_network(hub, client, tmp_path):
     client('hf:lab/models/single')
     offline = Client(hub, tmp_path / 'home', HF_HUB_OFFLINE='1')
@@ -276,6 +280,8 @@ def test_an_index_that_leaves_its_folder_is_refused(client, hub):
     one_line(client('hf:lab/bad'), 'outside its folder')
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_cache_that_cannot_be_written_or_is_full(hub, tmp_path, small_disk):  # noqa: F811
     (tmp_path / 'file').write_text('in the way')
     client = Client(hub, tmp_path / 'file')
@@ -286,6 +292,8 @@ def test_a_cache_that_cannot_be_written_or_is_full(hub, tmp_path, small_disk):  
     client.close()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_many_processes_fetch_once(hub, tmp_path):
     hub.faults.clear()
     hub.asked.clear()

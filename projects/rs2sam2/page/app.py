@@ -28,6 +28,7 @@ from rs2sam2.inference import RefSegInferencer
 from rs2sam2.inference.images import IMAGE_SUFFIXES, InputImage
 from rs2sam2.page.session import BESIDE_TARGET, BOX_CORNER, ON_TARGET, Session, open_picture
 from rs2sam2.synthetic.scene import draw_scene
+from rs2sam2.terminal import plain
 from rs2sam2.text.grammar import describe_objects
 
 CSS = """
@@ -72,6 +73,12 @@ class Page:
         self.refinable = inferencer.model.takes_points
         self._folders: deque[Path] = deque()
 
+    def _learned_from(self) -> str:
+        learned = self.inferencer.trained_on
+        return (
+            '' if learned is None else f' It learned from {escape(plain(learned))}; on other pictures it finds little.'
+        )
+
     def build(self) -> gr.Blocks:
         """Lay the page out and connect it."""
         source = self.inferencer.source
@@ -82,7 +89,7 @@ class Page:
             session = gr.State(Session())
             gr.Markdown(
                 f'# RS2-SAM2\nSegment what a referring expression means. Model: `{source.config_path.name}`, '
-                f'weights `{source.weights.name}`, on {device}.',
+                f'weights `{source.weights.name}`, on {device}.{self._learned_from()}',
                 elem_id='title',
             )
             with gr.Row(equal_height=False, elem_id='work'):

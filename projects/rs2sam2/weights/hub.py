@@ -8,7 +8,6 @@ the cache, the next try goes on from it, and a file takes its name only when its
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from rs2sam2.errors import CheckpointError
+from rs2sam2.json_text import parse_json
 from rs2sam2.weights.files import FOLDER_FILES, PICKLE_SUFFIXES
 
 SCHEME = 'hf:'
@@ -329,7 +329,7 @@ def weights_among(files: Iterable[str]) -> list[str]:
 def _shards(index: Path) -> list[str]:
     """Files that an index of shards names."""
     try:
-        names = sorted(set(json.loads(index.read_text())['weight_map'].values()))
+        names = sorted(set(parse_json(index.read_bytes())['weight_map'].values()))
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise CheckpointError(f'{index} is no index of shards: fetch it anew') from None
     if outside := [name for name in names if not isinstance(name, str) or '/' in name or '\\' in name]:

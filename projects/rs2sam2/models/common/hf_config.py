@@ -1,9 +1,9 @@
 """Configs of transformers' models from local folders in Hugging Face form; nothing is downloaded."""
 
-import json
 from pathlib import Path
 
 from rs2sam2.errors import ConfigError
+from rs2sam2.json_text import parse_json
 
 
 def read_hf_config(folder: str | Path) -> dict:
@@ -19,7 +19,7 @@ def read_hf_config(folder: str | Path) -> dict:
             'model.safetensors and the tokenizer of the model into a folder and name it'
         )
     try:
-        values = json.loads(file.read_text(encoding='utf-8'))
+        values = parse_json(file.read_bytes())
     except ValueError as error:
         raise ConfigError(f'{file} is no JSON ({error}): fetch it anew') from error
     if not isinstance(values, dict):
