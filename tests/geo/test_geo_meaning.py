@@ -141,11 +141,16 @@ def test_questions_of_several_wishes_are_asked_once():
     assert [one.text for one in all_questions(wishes)] == ['the ship', 'the pier', 'ships']
 
 
-def test_specks_are_no_objects():
-    log_odds = np.full((90, 90), -1, np.float32)
-    log_odds[10:30, 10:30] = log_odds[50:66, 50:66] = log_odds[80:84, 80:84] = 1
-    raster = type('Raster', (), {'read': lambda self, y, x, h, w: log_odds[y : y + h, x : x + w]})()
-    assert sorted(one.pixels for one in find_objects(raster, (90, 90))) == [256, 400]
+def test_specks_are_meant_by_no_word_for_one_thing_and_by_words_for_all(tmp_path):
+    data = np.full((3, SIDE, SIDE), 90, np.uint8)
+    for x, y, side in ((100, 10, 20), (10, 100, 16), (4, 200, 4)):
+        data[:, y : y + side, x : x + side] = np.array(PAINTS['ship'])[:, None, None]
+    scene = write_scene(tmp_path / 'scene.tif', data)
+    result, corners = segment(scene, 'the leftmost ship')
+    assert corners == [(10, 100)]
+    assert sorted(one.why for one in result.candidates)[0] == 'a speck'
+    assert segment(scene, 'all ships on the left')[1] == [(4, 200), (10, 100)]
+    assert segment(scene, 'the smallest ship')[1] == [(10, 100)]
 
 
 def test_what_is_not_chosen_is_as_unlikely_as_it_was_likely():

@@ -9,7 +9,7 @@ object, or the choosing, where one was and another was taken. Single drawn scene
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,11 +20,14 @@ from PIL import Image, ImageDraw
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
 from rich.table import Table
+from scipy import ndimage
 
 from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import one_line_errors
+from rs2sam2.geo.job import make_job
+from rs2sam2.geo.options import SceneOptions
 from rs2sam2.geo.predictor import WindowPredictor
-from rs2sam2.geo.scene import SceneResult, segment_scene
+from rs2sam2.geo.scene import SceneResult, run_job
 from rs2sam2.inference import InferencerWindowPredictor, RefSegInferencer
 from rs2sam2.inference.scene_defaults import scene_defaults
 from rs2sam2.synthetic.mosaic import Mosaic, draw_mosaic
@@ -34,6 +37,7 @@ from rs2sam2.text.grammar import ReferringExpression, describe_objects
 from rs2sam2.visualization.overlay import FALSE, FOUND, HIT, MISSED, draw_regions
 
 SCOPES = ('window', 'scene', 'meaning')
+AT_ONCE = 10  # sentences in one pass
 ENOUGH = 0.5  # intersection over union from which an object is found
 
 
@@ -76,14 +80,15 @@ def kind_of(expression: ReferringExpression) -> str:
 
 
 def run(
-    scene: Path, text: str, predictor: WindowPredictor, window: int, scope: str, folder: Path
-) -> tuple[np.ndarray, SceneResult]:
-    """The mask that a user gets."""
-    result = segment_scene(
-        scene, text, predictor, mask=folder / 'mask.tif', window=window, scope=scope, batch_size=8, progress=False
-    )
-    with rasterio.open(folder / 'mask.tif') as mask:
-        return mask.read(1) == 1, result
+    scene: Path, texts: Sequence[str], predictor: WindowPredictor, window: int, scope: str, folder: Path
+) -> Iterator[tuple[np.ndarray, SceneResult]]:
+    """The masks that a user gets, a few sentences in one pass."""
+    options = SceneOptions(window=window, scope=scope, batch_size=8)
+    for first in range(0, len(texts), AT_ONCE):
+        some = texts[first : first + AT_ONCE]
+        for result in run_job(make_job(scene, some, options, folder / 'mask.tif', None, None), predictor, False):
+            with rasterio.open(result.mask) as mask:
+                yield mask.read(1) == 1, result
 
 
 def measure(
@@ -98,23 +103,22 @@ def measure(
     """All sentences over one mosaic."""
     scene = folder / 'scene.tif'
     write_mosaic(scene, mosaic)
-    rows = []
-    for number, one in enumerate(expressions):
-        truth = mosaic.labels == one.object_id + 1
-        ious, decided, best = {}, 'meaning', None
-        for scope in scopes:
-            mask, result = run(scene, one.text, predictor, window, scope, folder)
-            ious[scope] = iou(mask, truth)
-            if scope == 'meaning':
-                decided = result.scope
-                near = shapely.box(*mosaic.objects[one.object_id].bbox)
-                there = [c.polygon for c in result.candidates if c.polygon.intersects(near)]
-                each = [iou(rasterize([p], truth.shape, dtype=np.uint8) > 0, truth) for p in there]
-                best = max(each, default=0.0) if decided == 'meaning' else None
-                if pictures is not None and number < 12:
-                    name = f'{truth.shape[0]}_{number:02d}_{ious[scope]:.2f}.jpg'
-                    draw(mosaic, mask, truth, one.text, result).save(pictures / name, quality=88)
-        rows.append(Row(truth.shape[0], kind_of(one), ious, decided, best))
+    rows = [Row(mosaic.labels.shape[0], kind_of(one), {}, 'meaning', None) for one in expressions]
+    for scope in scopes:
+        found = run(scene, [one.text for one in expressions], predictor, window, scope, folder)
+        for number, (one, (mask, result)) in enumerate(zip(expressions, found, strict=True)):
+            truth = mosaic.labels == one.object_id + 1
+            rows[number].ious[scope] = iou(mask, truth)
+            if scope != 'meaning':
+                continue
+            near = shapely.box(*mosaic.objects[one.object_id].bbox)
+            there = [c.polygon for c in result.candidates if c.polygon.intersects(near)]
+            each = [iou(rasterize([p], truth.shape, dtype=np.uint8) > 0, truth) for p in there]
+            best = max(each, default=0.0) if result.scope == 'meaning' else None
+            rows[number] = rows[number]._replace(decided=result.scope, best=best)
+            if pictures is not None and number < 12:
+                name = f'{truth.shape[0]}_{number:02d}_{rows[number].ious[scope]:.2f}.jpg'
+                draw(mosaic, mask, truth, one.text, result).save(pictures / name, quality=88)
     return rows
 
 
@@ -130,6 +134,32 @@ def draw(mosaic: Mosaic, mask: np.ndarray, truth: np.ndarray, text: str, result:
         (8, 8), f'{text}\n{result.decision or result.notes}', 'white', stroke_width=2, stroke_fill='black'
     )
     return picture
+
+
+def alike(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union; 1 where both are empty."""
+    return iou(first, second) if first.any() or second.any() else 1.0
+
+
+def agreement(
+    mosaic: Mosaic, texts: Sequence[str], predictor: WindowPredictor, windows: Sequence[int], folder: Path
+) -> Table:
+    """How much the masks of other windows, and of a grid moved by a third of a window, have in common."""
+    scene, masks, counts = folder / 'scene.tif', {}, {}
+    moved = windows[0] // 3
+    for name, window, first in [(str(one), one, 0) for one in windows] + [(f'{windows[0]} moved', windows[0], moved)]:
+        part = Mosaic(mosaic.image[first:, first:], mosaic.labels[first:, first:], mosaic.objects)
+        write_mosaic(scene, part)
+        found = list(run(scene, texts, predictor, window, 'auto', folder))
+        masks[name] = [mask[moved - first :, moved - first :] for mask, _ in found]
+        counts[name] = sum(ndimage.label(mask)[1] for mask in masks[name])
+    table = Table(title='mean IoU of the masks with each other', title_justify='left')
+    for name in ('window', *masks, 'polygons'):
+        table.add_column(name, justify='right')
+    for name, mine in masks.items():
+        each = [np.mean([alike(*pair) for pair in zip(mine, other, strict=True)]) for other in masks.values()]
+        table.add_row(name, *(f'{value:.2f}' for value in each), str(counts[name]))
+    return table
 
 
 def own_score(predictor: WindowPredictor, number: int, view: int) -> float:
@@ -179,6 +209,7 @@ def main() -> None:
     parser.add_argument('--scopes', nargs='+', default=list(SCOPES), choices=SCOPES)
     parser.add_argument('--kinds', nargs='+', help='only sentences of these kinds: position, relation, size ...')
     parser.add_argument('--view', type=int, default=160, help='side of the scenes that the model was trained on')
+    parser.add_argument('--windows', type=int, nargs='+', help='compare these sides of windows, and nothing else')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--pictures', type=Path, help='folder for pictures')
     args = parser.parse_args()
@@ -194,10 +225,15 @@ def main() -> None:
             mosaic = draw_mosaic(rng, size, view=args.view)
             said = describe_objects(mosaic.objects, (size, size), rng, per_object=2)
             said = [one for one in said if one.kinds & set(args.kinds or one.kinds)]
+            said = list({one.text: one for one in said}.values())
             said = [said[index] for index in sorted(rng.permutation(len(said))[: args.sentences])]
+            if args.windows:
+                texts = [one.text for one in said]
+                console.print(agreement(mosaic, texts, predictor, args.windows, Path(name)))
+                continue
             rows += measure(mosaic, said, predictor, window, args.scopes, Path(name), args.pictures)
             console.print(f'{size}: {len(mosaic.objects)} objects, {len(said)} sentences')
-    for table in tables(rows, args.scopes, own_score(predictor, 60, args.view)):
+    for table in () if args.windows else tables(rows, args.scopes, own_score(predictor, 60, args.view)):
         console.print(table)
 
 

@@ -17,7 +17,7 @@ from rs2sam2.text.reading import Reading, Thing
 from rs2sam2.text.semantics import ReferredObject
 
 _TILE = 1024
-_SPECK = 16  # times smaller than the usual object: a speck, no object
+_SPECK = 8  # times smaller than the usual object: a speck, which is meant by no word for one thing
 _COLOUR_SIDE = 256  # of the part of a large object whose colour is measured
 
 
@@ -110,7 +110,7 @@ class ChosenObjects:
 
 
 def find_objects(log_odds: LogOdds, shape: tuple[int, int]) -> list[TracedObject]:
-    """The parts of a scene where log-odds are above 0, without specks.
+    """The parts of a scene where log-odds are above 0.
 
     Args:
         log_odds: of the whole scene.
@@ -124,10 +124,15 @@ def find_objects(log_odds: LogOdds, shape: tuple[int, int]) -> list[TracedObject
             tracer.add(y, x, tile > 0, expit(tile))
         found += tracer.end_row()
     found += tracer.end()
+    return found
+
+
+def specks(found: Sequence[TracedObject]) -> list[bool]:
+    """Which objects are so much smaller than the usual one that they are none."""
     areas = np.array([one.pixels for one in found], float)
     # The size of the object that a foreground pixel usually belongs to: specks weigh nothing in it.
     usual = (areas**2).sum() / max(1.0, areas.sum())
-    return [one for one in found if one.pixels * _SPECK >= usual]
+    return (areas * _SPECK < usual).tolist()
 
 
 def choose_objects(
@@ -148,17 +153,25 @@ def choose_objects(
     """
     objects = marks = _referred(targets, reading.target, 0, pictures)
     if reading.landmark is not None:
-        first = 0 if same else len(targets)
-        marks = objects if same else _referred(landmarks, reading.landmark, first, pictures)
+        marks = objects if same else _referred(landmarks, reading.landmark, len(targets), pictures)
     scores = {one.object_id: traced.score for one, traced in zip(objects, targets, strict=True)}
     if marks is not objects:
         scores |= {one.object_id: traced.score for one, traced in zip(marks, landmarks, strict=True)}
-    decision = choose(reading, objects, marks, pictures.grid_shape, scores)
+    left = _worth(objects, targets, reading.target)
+    marks = left if marks is objects else _worth(marks, landmarks, reading.landmark)
+    decision = choose(reading, left, marks, pictures.grid_shape, scores)
     candidates = tuple(
-        Candidate(one.polygon, one.pixels, one.score, number in decision.taken, decision.why[number])
+        Candidate(one.polygon, one.pixels, one.score, number in decision.taken, decision.why.get(number, 'a speck'))
         for number, one in enumerate(targets)
     )
     return Choice(candidates, decision.how, (f'by meaning: {decision.how}',))
+
+
+def _worth(objects: list[ReferredObject], found: Sequence[TracedObject], thing: Thing) -> list[ReferredObject]:
+    """The objects without specks, unless all of a kind are meant."""
+    if thing.several:
+        return objects
+    return [one for one, speck in zip(objects, specks(found), strict=True) if not speck]
 
 
 def _referred(found: list[TracedObject], thing: Thing, first: int, pictures: Pictures) -> list[ReferredObject]:
