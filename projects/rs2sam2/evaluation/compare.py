@@ -121,13 +121,22 @@ def means_by_group(runs: Mapping[str, Sequence[SampleResult]], by: str) -> str:
 
 
 def largest_disagreements(runs: Mapping[str, Sequence[SampleResult]], number: int) -> list[tuple[SampleResult, ...]]:
-    """The samples whose best and worst IoU lie furthest apart, at most `number`; all runs in one order."""
+    """The samples whose best and worst IoU lie furthest apart, at most `number` and one of an image.
+
+    Args:
+        runs: results by the run's name, all in one order (`align_runs`).
+        number: of samples.
+    """
 
     def apart(rows: tuple[SampleResult, ...]) -> tuple[float, str]:
         ious = [row.iou for row in rows]
         return min(ious) - max(ious), rows[0].sample_id
 
-    return [rows for rows in sorted(zip(*runs.values(), strict=True), key=apart)[:number] if apart(rows)[0] < 0]
+    of_image: dict[str, tuple[SampleResult, ...]] = {}
+    for rows in sorted(zip(*runs.values(), strict=True), key=apart):
+        if apart(rows)[0] < 0:
+            of_image.setdefault(rows[0].img_path or rows[0].sample_id, rows)
+    return list(of_image.values())[:number]
 
 
 def largest_changes(
