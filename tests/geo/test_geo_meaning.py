@@ -153,6 +153,16 @@ def test_specks_are_meant_by_no_word_for_one_thing_and_by_words_for_all(tmp_path
     assert segment(scene, 'the smallest ship')[1] == [(10, 100)]
 
 
+def test_an_object_that_a_gap_without_data_parts_is_two(tmp_path):
+    data = np.full((3, SIDE, SIDE), 90, np.uint8)
+    data[:, 100:140, 40:80] = np.array(PAINTS['ship'])[:, None, None]
+    data[:, 118:120] = 0
+    scene = write_scene(tmp_path / 'scene.tif', data, nodata=0)
+    result, corners = segment(scene, 'the largest ship')
+    assert corners == [(40, 120)]
+    assert [one.pixels for one in result.candidates] == [18 * 40, 20 * 40]
+
+
 def test_what_is_not_chosen_is_as_unlikely_as_it_was_likely():
     log_odds = np.full((40, 40), -2, np.float32)
     log_odds[5:10, 5:10] = log_odds[20:30, 20:30] = 3

@@ -1,6 +1,6 @@
 """Objects of a whole scene, found by what they are, and those of them that an expression means."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -109,19 +109,25 @@ class ChosenObjects:
         return np.where(inside, log_odds, -np.abs(log_odds))
 
 
-def find_objects(log_odds: LogOdds, shape: tuple[int, int]) -> list[TracedObject]:
+def find_objects(
+    log_odds: LogOdds,
+    shape: tuple[int, int],
+    valid: Callable[[int, int, int, int], np.ndarray | None] = lambda y, x, height, width: None,
+) -> list[TracedObject]:
     """The parts of a scene where log-odds are above 0.
 
     Args:
         log_odds: of the whole scene.
         shape: (rows, columns) of the model's grid.
+        valid: which pixels of a window (y, x, height, width) hold data; None where all do.
     """
     height, width = shape
     tracer, found = PolygonTracer(width), []
     for y in range(0, height, _TILE):
         for x in range(0, width, _TILE):
-            tile = log_odds.read(y, x, min(_TILE, height - y), min(_TILE, width - x))
-            tracer.add(y, x, tile > 0, expit(tile))
+            place = (y, x, min(_TILE, height - y), min(_TILE, width - x))
+            tile, data = log_odds.read(*place), valid(*place)
+            tracer.add(y, x, tile > 0 if data is None else (tile > 0) & data, expit(tile))
         found += tracer.end_row()
     found += tracer.end()
     return found

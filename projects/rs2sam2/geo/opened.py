@@ -183,7 +183,10 @@ class OpenedScene:
         if wish.reading is None:
             region, whole = self._whole(asked[0], files, predictor, clock)
             return Answer(region, Finding(found.windows, (whole or found).score, (whole or found).score_kind))
-        objects = [find_objects(files.log_odds(index), self._reader.grid_shape) for index in dict.fromkeys(asked)]
+        reader = self._reader
+        # On another grid data is where the scene's own pixels say, in the export.
+        valid = {'valid': reader.valid} if reader.grid_shape == reader.shape else {}
+        objects = [find_objects(files.log_odds(index), reader.grid_shape, **valid) for index in dict.fromkeys(asked)]
         choice = choose_objects(wish.reading, objects[0], objects[-1], len(objects) == 1, self._reader)
         region = ChosenObjects([one.polygon for one in choice.candidates if one.taken], self._reader.grid_shape)
         score = max((one.score for one in choice.candidates if one.taken), default=None)
