@@ -31,6 +31,7 @@ from rs2sam2.locks import make_writable
 from rs2sam2.terminal import plain, plain_console
 from rs2sam2.visualization.figure import Panel, build_prediction, contact_sheet, draw_figure, fit
 from rs2sam2.visualization.overlay import HIT, draw_regions
+from rs2sam2.visualization.text import font, shorten
 
 PANEL = 230
 Runs = dict[str, list[SampleResult]]
@@ -116,6 +117,8 @@ def draw_row(rows: Sequence[SampleResult], names: Sequence[str], files: Sequence
     panels = [Panel(photo, 'image'), Panel(draw_regions(photo, [(truth, HIT)]), 'ground truth')]
     for name, row, file in zip(names, rows, files, strict=True):
         mask = decode_segmentation(row.mask, None, f'{file}, the mask of {row.sample_id}') > 0
+        # However long the name, its IoU stands beside it.
+        name = shorten(name, photo.width - 70, font(14, bold=True))
         panels.append(build_prediction(photo, mask, truth, name, f'IoU {row.iou:.2f}'))
     facts = '  ·  '.join(filter(None, (f'sample {rows[0].sample_id}', rows[0].category)))
     return draw_figure(panels, rows[0].expression, facts)
