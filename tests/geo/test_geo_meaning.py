@@ -6,6 +6,7 @@ import pytest
 import rasterio
 
 from helpers.geo_scenes import write_scene
+from helpers.paths import ROOT
 from rs2sam2.errors import ConfigError
 from rs2sam2.geo.meaning import ChosenObjects, find_objects
 from rs2sam2.geo.questions import all_questions, ask
@@ -185,3 +186,16 @@ def test_the_reading_travels_with_the_wish():
     wish = ask('the ship above the pier', 'auto', one_image=False)
     assert wish.reading == read_expression('the ship above the pier')
     assert (wish.question.text, wish.landmark.text) == ('the ship', 'the pier')
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs_the_way_a_user_goes(monkeypatch, capsys, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools/analysis_tools'))
+    import benchmark_meaning
+
+    options = ['--sizes', '320', '--sentences', '3', '--pictures', str(tmp_path)]
+    monkeypatch.setattr('sys.argv', ['benchmark_meaning.py', *options])
+    monkeypatch.setattr(benchmark_meaning, 'own_score', lambda *args: 0.5)
+    benchmark_meaning.main()
+    assert 'by kind of sentence' in capsys.readouterr().out
+    assert len(list(tmp_path.glob('320_*.jpg'))) == 3

@@ -10,6 +10,7 @@ object, or the choosing, where one was and another was taken. Single drawn scene
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +25,11 @@ from scipy import ndimage
 
 from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import one_line_errors
+from rs2sam2.geo.board import Board
 from rs2sam2.geo.job import make_job
 from rs2sam2.geo.options import SceneOptions
-from rs2sam2.geo.predictor import WindowPredictor
-from rs2sam2.geo.scene import SceneResult, run_job
+from rs2sam2.geo.scene import SceneResult, run_one
+from rs2sam2.geo.units import SceneWorker
 from rs2sam2.inference import InferencerWindowPredictor, RefSegInferencer
 from rs2sam2.inference.scene_defaults import scene_defaults
 from rs2sam2.synthetic.mosaic import Mosaic, draw_mosaic
@@ -35,6 +37,7 @@ from rs2sam2.synthetic.scene import draw_scene
 from rs2sam2.terminal import plain_console
 from rs2sam2.text.grammar import ReferringExpression, describe_objects
 from rs2sam2.visualization.overlay import FALSE, FOUND, HIT, MISSED, draw_regions
+from rs2sam2.workers.local import LocalWorker
 
 SCOPES = ('window', 'scene', 'meaning')
 AT_ONCE = 10  # sentences in one pass
@@ -80,21 +83,23 @@ def kind_of(expression: ReferringExpression) -> str:
 
 
 def run(
-    scene: Path, texts: Sequence[str], predictor: WindowPredictor, window: int, scope: str, folder: Path
+    scene: Path, texts: Sequence[str], predictor: InferencerWindowPredictor, window: int, scope: str, folder: Path
 ) -> Iterator[tuple[np.ndarray, SceneResult]]:
     """The masks that a user gets, a few sentences in one pass."""
-    options = SceneOptions(window=window, scope=scope, batch_size=8)
-    for first in range(0, len(texts), AT_ONCE):
-        some = texts[first : first + AT_ONCE]
-        for result in run_job(make_job(scene, some, options, folder / 'mask.tif', None, None), predictor, False):
-            with rasterio.open(result.mask) as mask:
-                yield mask.read(1) == 1, result
+    options = SceneOptions(window=window, scope=scope, batch_size=8, several=predictor.several)
+    worker = LocalWorker()
+    with closing(worker.start(lambda: SceneWorker(predictor))):
+        for first in range(0, len(texts), AT_ONCE):
+            job = make_job(scene, texts[first : first + AT_ONCE], options, folder / 'mask.tif', None, None)
+            for result in run_one(job, worker, Board(False)):
+                with rasterio.open(result.mask) as mask:
+                    yield mask.read(1) == 1, result
 
 
 def measure(
     mosaic: Mosaic,
     expressions: Sequence[ReferringExpression],
-    predictor: WindowPredictor,
+    predictor: InferencerWindowPredictor,
     window: int,
     scopes: Sequence[str],
     folder: Path,
@@ -142,7 +147,7 @@ def alike(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def agreement(
-    mosaic: Mosaic, texts: Sequence[str], predictor: WindowPredictor, windows: Sequence[int], folder: Path
+    mosaic: Mosaic, texts: Sequence[str], predictor: InferencerWindowPredictor, windows: Sequence[int], folder: Path
 ) -> Table:
     """How much the masks of other windows, and of a grid moved by a third of a window, have in common."""
     scene, masks, counts = folder / 'scene.tif', {}, {}
@@ -162,7 +167,7 @@ def agreement(
     return table
 
 
-def own_score(predictor: WindowPredictor, number: int, view: int) -> float:
+def own_score(predictor: InferencerWindowPredictor, number: int, view: int) -> float:
     """Mean IoU on single drawn scenes, with the same grammar."""
     rng, values = np.random.default_rng(77), []
     for _ in range(number):
