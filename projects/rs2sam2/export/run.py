@@ -64,7 +64,11 @@ def export_model(
     folder = out.parent / f'.{out.name}.{os.getpid()}.unfinished'
     try:
         folder.mkdir(parents=True)
-        program = trace(graph, example)
+        try:
+            program = trace(graph, example)
+        except Exception as error:  # of torch.export, whose errors have no common kind
+            line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+            raise ConfigError(f'{model} cannot be exported: torch.export does not follow it ({line})') from error
         names = graph.names
         # Written and let go of before it is run: a large model is in memory once at a time.
         writer = _write_onnx if format == 'onnx' else _write_torch
