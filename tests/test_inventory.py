@@ -114,6 +114,7 @@ TOOLS = [
     'analysis_tools/benchmark_inferencer',
     'analysis_tools/benchmark_meaning',
     'analysis_tools/benchmark_scene',
+    'analysis_tools/benchmark_workers',
     'analysis_tools/compare',
     'analysis_tools/get_flops',
     'analysis_tools/load_service',

@@ -158,14 +158,13 @@ def segment(
         )
         run = BatchRun(options, out, plain_console(stderr=True))
         counts = run(jobs)
-        if run.rank == 0:
-            line = f'{counts.segmented} segmented ({counts.empty} empty), {counts.before} finished before, '
-            print(plain(f'{line}{counts.failed} failed: {out}/results.jsonl'))
-            if counts.replaced:
-                print(f'note: {counts.replaced} of them again, because their image was replaced')
-            print(plain(f'note: {trained_on_note(run.trained_on)}'))
-            if counts.failed:
-                raise typer.Exit(EXIT_SOME_FAILED)
+        line = f'{counts.segmented} segmented ({counts.empty} empty), {counts.before} finished before, '
+        print(plain(f'{line}{counts.failed} failed: {out}/results.jsonl'))
+        if counts.replaced:
+            print(f'note: {counts.replaced} of them again, because their image was replaced')
+        print(plain(f'note: {trained_on_note(run.trained_on)}'))
+        if counts.failed:
+            raise typer.Exit(EXIT_SOME_FAILED)
 
 
 @app.command(cls=OnceCommand)

@@ -21,7 +21,7 @@ RUN = 'run.json'
 _UNFINISHED = '.unfinished'
 
 
-class Progress(NamedTuple):
+class Found(NamedTuple):
     """Ids of the pairs that are finished, and of those that were until their image was replaced by another."""
 
     finished: set[str]
@@ -33,23 +33,22 @@ class OutputFolder:
 
     A pair is finished when its line stands in a results file, its pictures are there, and its image is still the one
     that was segmented (the line has its SHA-256). The pictures are written beside their place and moved, the line is
-    appended last and forced to the disk. A process of several writes to `results.rank<k>.jsonl`; `merge` makes one
+    appended last and forced to the disk. A process of several writes to `results.rank<name>.jsonl`; `merge` makes one
     `results.jsonl` of all.
 
     Args:
         folder: where to; made if needed.
-        rank: of this process.
-        world_size: number of processes.
+        worker: name of this process where several write; its rows go into a file of their own.
         overlays: write overlays as well.
 
     Raises:
         OutputError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, rank: int = 0, world_size: int = 1, overlays: bool = True) -> None:
+    def __init__(self, folder: Path, worker: str | None = None, overlays: bool = True) -> None:
         self.folder = folder
         self.overlays = overlays
-        self.path = folder / (RESULTS if world_size == 1 else f'results.rank{rank}.jsonl')
+        self.path = folder / (RESULTS if worker is None else f'results.rank{worker}.jsonl')
         for part in self._parts():
             make_writable(part)
         for path in (self.path, folder / RESULTS, folder / RUN):
@@ -81,7 +80,7 @@ class OutputFolder:
             content = json.dumps({**settings, **facts}, indent=1) + '\n'
             self._write(path, lambda temporary: temporary.write_text(content, 'utf-8'))
 
-    def look(self, pairs: Sequence[Pair], seen: Callable[[], object] = lambda: None) -> Progress:
+    def look(self, pairs: Sequence[Pair], seen: Callable[[], object] = lambda: None) -> Found:
         """Find out which pairs need not be done again.
 
         Args:
@@ -92,7 +91,7 @@ class OutputFolder:
             OutputError: an id stands for another image or expression in the folder.
         """
         rows = self.read()
-        progress = Progress(set(), set())
+        found = Found(set(), set())
         digests: dict[str, str | None] = {}
         for pair in pairs:
             row = rows.get(pair.id)
@@ -106,11 +105,11 @@ class OutputFolder:
                     digests[pair.image] = image_digest(pair.image)
                 # What was made of an image that is gone stays.
                 if digests[pair.image] not in (None, row.get('image_sha256')):
-                    progress.replaced.add(pair.id)
+                    found.replaced.add(pair.id)
                 elif all((self.folder / name).is_file() for name in self._pictures(pair).values()):
-                    progress.finished.add(pair.id)
+                    found.finished.add(pair.id)
             seen()
-        return progress
+        return found
 
     def discard(self, pairs: Iterable[Pair]) -> None:
         """Remove pictures and lines of pairs, so that nothing stale is left whatever happens next."""

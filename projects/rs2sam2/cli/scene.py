@@ -20,7 +20,7 @@ from rs2sam2.inference import InferencerWindowPredictor, RefSegInferencer
 from rs2sam2.inference.inferencer import trained_on_note
 from rs2sam2.locks import make_writable
 from rs2sam2.terminal import plain, plain_console
-from rs2sam2.workers import Workers, open_workers
+from rs2sam2.workers import Workers, open_workers, own_device
 
 _ROWS = 40  # scenes that the table at the end names
 
@@ -84,15 +84,6 @@ class Cluster(NamedTuple):
 
     ray: str | None
     workers: int | None
-
-
-def own_device() -> str | None:
-    """The GPU of a process that torchrun started."""
-    if int(os.environ.get('WORLD_SIZE', 1)) == 1:
-        return None
-    import torch
-
-    return f'cuda:{os.environ.get("LOCAL_RANK", 0)}' if torch.cuda.is_available() else None
 
 
 def run_scenes(

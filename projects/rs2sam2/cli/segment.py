@@ -1,29 +1,32 @@
 """Segment many pairs of image and expression into a folder, over several processes if there are."""
 
-import contextlib
+import itertools
 import os
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rs2sam2.cli.outputs import OutputFolder, image_digest
+from rs2sam2.cli.outputs import Found, OutputFolder, image_digest
 from rs2sam2.cli.pairs import Pair, cut_batches
-from rs2sam2.errors import CheckpointError, ConfigError, DataError, RefSegError, TokenizerError
+from rs2sam2.errors import CheckpointError, DataError, TokenizerError
 from rs2sam2.inference.ahead import one_ahead
 from rs2sam2.inference.arguments import Box, Points, check_batch_size, check_min_score
 from rs2sam2.inference.images import load_image
 from rs2sam2.inference.inferencer import PreparedImage, PreparedSample, RefSegInferencer
 from rs2sam2.locks import hold_folder
-from rs2sam2.one_line import EXIT_BAD_INPUT
 from rs2sam2.terminal import plain
 from rs2sam2.visualization.overlay import draw_overlay
+from rs2sam2.workers import open_workers, own_device
+from rs2sam2.workers.shared import check_token, token_in
+
+_GROUP = 16  # the most batches of an image that one worker takes together
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,106 +92,100 @@ class _Failure(NamedTuple):
     whole_image: bool = False
 
 
-class _Plan(NamedTuple):
-    """What rank 0 found in the folder and all processes go by."""
+class _About(NamedTuple):
+    """What decides the outputs of a model, and what it was trained on; as a unit it asks for that."""
 
-    finished: set[str]
-    replaced: int
+    settings: dict | None = None
+    trained_on: str | None = None
+
+
+class _Unit(NamedTuple):
+    """Batches to be segmented, and ids of pairs among them that were finished before."""
+
     batches: list[list[Pair]]
+    finished: frozenset[str]
 
 
-class BatchRun:
-    """One process's share of a run.
+@dataclass
+class _Done:
+    """What became of a unit."""
+
+    segmented: int = 0
+    empty: int = 0
+    failures: list[_Failure] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SegmentMaker:
+    """Makes what segments, in whatever process.
+
+    Attributes:
+        options: how.
+        out: the output folder.
+        token: a file there that every worker must see, or None.
+    """
+
+    options: SegmentOptions
+    out: Path
+    token: Path | None
+
+    def __call__(self) -> 'SegmentWorker':
+        """See the class."""
+        check_token(self.token)
+        return SegmentWorker(self.options, _own_folder(self.out, self.options, self.token is not None))
+
+
+class SegmentWorker:
+    """Segments batches of pairs; a thread prepares the next one while the model is at work.
 
     Args:
         options: how.
-        out: the output folder.
-        console: where failures are told.
-
-    Raises:
-        RefSegError: an option means nothing, or the folder cannot be written.
+        folder: where to.
     """
 
-    def __init__(self, options: SegmentOptions, out: Path, console: Console) -> None:
-        check_batch_size(options.batch_size)
-        check_min_score(options.min_score)
-        self.options = options
-        self.console = console
-        self.rank, self.world_size = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
-        self.folder = OutputFolder(out, self.rank, self.world_size, options.overlays)
-        self.segmented = self.empty = self.failed = 0
-        self._last: tuple[str, _Opened | DataError] | None = None
-        self._last_told: str | None = None
-
-    def __call__(self, pairs: Sequence[Pair]) -> Counts:
-        """Segment what is not finished; in the end rank 0 holds the counts of all processes and merges their rows.
-
-        Raises:
-            RefSegError: the model cannot be used, or the folder is another run's.
-        """
-        if self.world_size > 1:
-            _torch_distributed().init_process_group('gloo')
-        with contextlib.ExitStack() as stack:
-            if self.rank == 0:
-                self._or_all_end(lambda: stack.enter_context(hold_folder(self.folder.folder, 'choose another --out')))
-            else:
-                self._told()
-            self.inferencer = self._load_model()
-            plan = self._or_all_end(lambda: self._plan(pairs)) if self.rank == 0 else self._told()
-            count = len(plan.batches)
-            # Neighbours share images, and each is to be read once.
-            share = plan.batches[count * self.rank // self.world_size : count * (self.rank + 1) // self.world_size]
-            total = sum(pair.id not in plan.finished for batch in share for pair in batch)
-            # Whoever reads along wants one bar, not one a process.
-            progress = stack.enter_context(self._bar(disable=self.rank > 0))
-            task = progress.add_task('segmenting', total=total)
-            for batch, jobs in one_ahead((batch, list(map(self._prepare, batch))) for batch in share):
-                self._segment(jobs, plan.finished)
-                progress.advance(task, sum(pair.id not in plan.finished for pair in batch))
-            counts = self._gather(Counts(self.segmented, self.empty, len(plan.finished), self.failed, plan.replaced))
-            if self.rank == 0:
-                self.folder.merge(pairs)
-        if self.world_size > 1:
-            _torch_distributed().destroy_process_group()
-        self.trained_on = self.inferencer.trained_on
-        return counts
-
-    def _load_model(self) -> RefSegInferencer:
-        options, device = self.options, self.options.device
-        if device is None and self.world_size > 1:
-            import torch
-
-            device = f'cuda:{os.environ.get("LOCAL_RANK", 0)}' if torch.cuda.is_available() else None
-        return RefSegInferencer(
+    def __init__(self, options: SegmentOptions, folder: OutputFolder) -> None:
+        self.options, self.folder = options, folder
+        self.inferencer = RefSegInferencer(
             options.model,
             options.weights,
-            device,
+            options.device or own_device(),
             precision=options.precision,
             compile=options.compile,
             tta=options.tta,
         )
+        self._last: tuple[str, _Opened | DataError] | None = None
 
-    def _plan(self, pairs: Sequence[Pair]) -> _Plan:
-        """Claim the folder, see what is finished, and cut batches.
+    def __call__(self, units: Iterator[_Unit | _About]) -> Iterator[_Done | _About]:
+        """One outcome a unit."""
+        done = _Done()
+        for unit, jobs, is_last in one_ahead(self._prepared(units)):
+            if isinstance(unit, _About):
+                yield self._about()
+                continue
+            self._segment(jobs, unit.finished, done)
+            if is_last:
+                yield done
+                done = _Done()
 
-        Batches are cut from all pairs, whatever is finished: a run that goes on makes up those that were not whole with
-        the same members, and its numbers are the same to the last bit.
-        """
-        self.folder.begin(self._settings(), {'trained_on': self.inferencer.trained_on})
-        with self._bar(transient=True, disable=not self.console.is_terminal) as progress:
-            task = progress.add_task('looking for what is finished', total=len(pairs))
-            found = self.folder.look(pairs, lambda: progress.advance(task))
-        if found.replaced:
-            self.folder.discard(pair for pair in pairs if pair.id in found.replaced)
-        batches = cut_batches(pairs, self.options.batch_size)
-        todo = [batch for batch in batches if not all(pair.id in found.finished for pair in batch)]
-        return _Plan(found.finished, len(found.replaced), todo)
+    def _prepared(
+        self, units: Iterator[_Unit | _About]
+    ) -> Iterator[tuple[_Unit | _About, list[_Job | _Failure], bool]]:
+        """Each unit with its batches, one after the other, and whether that is the unit's last."""
+        for unit in units:
+            if isinstance(unit, _About):
+                yield unit, [], True
+                continue
+            for number, batch in enumerate(unit.batches, 1):
+                yield unit, list(map(self._prepare, batch)), number == len(unit.batches)
 
-    def _segment(self, prepared: list[_Job | _Failure], finished: set[str]) -> None:
+    def _about(self) -> _About:
+        options = self.options
+        own = {'min_score': options.min_score, 'box': options.box, 'points': options.points}
+        return _About({**self.inferencer.identity, **own}, self.inferencer.trained_on)
+
+    def _segment(self, prepared: list[_Job | _Failure], finished: frozenset[str], done: _Done) -> None:
         """Run a batch; of its pairs that were finished before, nothing is written or counted."""
-        for failure in prepared:
-            if isinstance(failure, _Failure) and failure.pair.id not in finished:
-                self._tell_failure(failure)
+        done.failures += [one for one in prepared if isinstance(one, _Failure) and one.pair.id not in finished]
         jobs = [job for job in prepared if isinstance(job, _Job)]
         if all(job.pair.id in finished for job in jobs):
             return
@@ -200,12 +197,12 @@ class BatchRun:
             try:
                 (result,) = self.inferencer.postprocess([prediction], [job.sample], self.options.min_score)
             except CheckpointError as error:
-                self._tell_failure(_Failure(job.pair, f'{job.pair.image}, {job.pair.expression!r}: {error}'))
+                done.failures.append(_Failure(job.pair, f'{job.pair.image}, {job.pair.expression!r}: {error}'))
                 continue
             overlay = draw_overlay(job.pixels, result.mask) if self.options.overlays else None
             self.folder.write(job.pair, result, overlay, job.sha256)
-            self.segmented += 1
-            self.empty += result.empty
+            done.segmented += 1
+            done.empty += result.empty
 
     def _prepare(self, pair: Pair) -> _Job | _Failure:
         """A pair ready for its batch, or why it cannot be; a thread does this while the model is at work."""
@@ -229,58 +226,93 @@ class BatchRun:
                 self._last = path, error
         return self._last[1]
 
+
+class BatchRun:
+    """A run: what is finished, what is to be done, and who does it.
+
+    Args:
+        options: how.
+        out: the output folder.
+        console: where failures are told.
+
+    Attributes:
+        trained_on: what the model was trained on, after the run.
+
+    Raises:
+        RefSegError: an option means nothing, or the folder cannot be written.
+    """
+
+    def __init__(self, options: SegmentOptions, out: Path, console: Console) -> None:
+        check_batch_size(options.batch_size)
+        check_min_score(options.min_score)
+        self.options, self.console, self._out = options, console, out.absolute()
+        self.folder = OutputFolder(out, overlays=options.overlays)
+        self.trained_on: str | None = None
+        self._told: set[str] = set()
+
+    def __call__(self, pairs: Sequence[Pair]) -> Counts:
+        """Segment what is not finished, and merge the rows of all workers.
+
+        Raises:
+            RefSegError: the model cannot be used, or the folder is another run's.
+        """
+        with open_workers() as workers, ExitStack() as stack:
+            stack.enter_context(hold_folder(self.folder.folder, 'choose another --out'))
+            token = stack.enter_context(token_in(self._out, workers))
+            workers.start(SegmentMaker(self.options, self._out, token))
+            ((_, about),) = workers.run([_About()])
+            self.trained_on = about.trained_on
+            found, units = self._plan(pairs, about)
+            total = [sum(pair.id not in unit.finished for batch in unit.batches for pair in batch) for unit in units]
+            progress = stack.enter_context(self._bar())
+            task = progress.add_task('segmenting', total=sum(total))
+            segmented = empty = failed = 0
+            for index, done in workers.run(units):
+                segmented, empty, failed = segmented + done.segmented, empty + done.empty, failed + len(done.failures)
+                for failure in done.failures:
+                    self._tell_failure(failure)
+                progress.advance(task, total[index])
+            self.folder.merge(pairs)
+        return Counts(segmented, empty, len(found.finished), failed, len(found.replaced))
+
+    def _plan(self, pairs: Sequence[Pair], about: _About) -> tuple[Found, list[_Unit]]:
+        """Claim the folder, see what is finished, and cut units.
+
+        Batches are cut from all pairs, whatever is finished: a run that goes on makes up those that were not whole with
+        the same members, and its numbers are the same to the last bit. Neighbours share images, and each is to be read
+        once: batches that begin with the same image stay together.
+        """
+        self.folder.begin(about.settings, {'trained_on': about.trained_on})
+        with self._bar(transient=True, disable=not self.console.is_terminal) as progress:
+            task = progress.add_task('looking for what is finished', total=len(pairs))
+            found = self.folder.look(pairs, lambda: progress.advance(task))
+        if found.replaced:
+            self.folder.discard(pair for pair in pairs if pair.id in found.replaced)
+        batches = cut_batches(pairs, self.options.batch_size)
+        todo = [batch for batch in batches if not all(pair.id in found.finished for pair in batch)]
+        units = []
+        for _, together in itertools.groupby(todo, key=lambda batch: batch[0].image):
+            group = list(together)
+            for first in range(0, len(group), _GROUP):
+                part = group[first : first + _GROUP]
+                before = {pair.id for batch in part for pair in batch if pair.id in found.finished}
+                units.append(_Unit(part, frozenset(before)))
+        return found, units
+
     def _tell_failure(self, failure: _Failure) -> None:
-        """Count a failure and tell it; an image that cannot be read is told once for all its expressions."""
-        self.failed += 1
-        if not failure.whole_image or failure.pair.image != self._last_told:
-            self.console.print(plain(f'failed: {failure.reason}'), soft_wrap=True)
-        self._last_told = failure.pair.image if failure.whole_image else None
+        """Tell a failure; an image that cannot be read is told once for all its expressions."""
+        if failure.whole_image and failure.pair.image in self._told:
+            return
+        if failure.whole_image:
+            self._told.add(failure.pair.image)
+        self.console.print(plain(f'failed: {failure.reason}'), soft_wrap=True)
 
     def _bar(self, **options: bool) -> Progress:
         columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         return Progress(*columns, console=self.console, **options)
 
-    def _settings(self) -> dict:
-        options = self.options
-        own = {'min_score': options.min_score, 'box': options.box, 'points': options.points}
-        return {**self.inferencer.identity, **own}
 
-    def _or_all_end(self, work: Callable[[], Any]) -> Any:
-        """What rank 0 does for all: the others get its result, or end without a word where it fails."""
-        try:
-            result = work()
-        except RefSegError:
-            self._tell(None)
-            raise
-        self._tell((result if isinstance(result, _Plan) else None,))
-        return result
-
-    def _tell(self, message: tuple | None) -> None:
-        if self.world_size > 1:
-            _torch_distributed().broadcast_object_list([message])
-
-    def _told(self) -> Any:
-        box: list = [None]
-        _torch_distributed().broadcast_object_list(box)
-        if box[0] is None:
-            sys.exit(EXIT_BAD_INPUT)
-        return box[0][0]
-
-    def _gather(self, counts: Counts) -> Counts:
-        if self.world_size == 1:
-            return counts
-        parts: list = [None] * self.world_size
-        _torch_distributed().all_gather_object(parts, (counts.segmented, counts.empty, counts.failed))
-        segmented, empty, failed = map(sum, zip(*parts, strict=True))
-        return counts._replace(segmented=segmented, empty=empty, failed=failed)
-
-
-def _torch_distributed() -> ModuleType:
-    """Several processes are torch's; one alone may run an exported model, without torch."""
-    try:
-        import torch.distributed as dist
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            'several processes (WORLD_SIZE) need PyTorch, not installed here: start a single one'
-        ) from error
-    return dist
+def _own_folder(out: Path, options: SegmentOptions, apart: bool) -> OutputFolder:
+    """The output folder as this process writes into it: with rows of its own where there are others."""
+    name = os.environ.get('RANK', f'{socket.gethostname()}-{os.getpid()}')
+    return OutputFolder(out, name if apart else None, options.overlays)

@@ -1,7 +1,6 @@
 """Many scenes into one folder: rasters a scene, one file of all polygons, an index; nothing is done twice."""
 
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from rs2sam2.locks import hold_folder, make_writable
 from rs2sam2.terminal import plain
 from rs2sam2.workers import Workers
 from rs2sam2.workers.local import LocalWorker
+from rs2sam2.workers.shared import token_in
 
 BLOCKS = '.blocks'
 
@@ -106,15 +106,9 @@ def ready(workers: Workers, predictor: Callable[[], WindowPredictor], folder: Pa
     Raises:
         RefSegError: a worker has no model, or does not see the folder.
     """
-    token = folder / f'.seen-by-all-{secrets.token_hex(8)}' if workers.apart else None
-    try:
-        if token is not None:
-            token.touch()
+    with token_in(folder, workers) as token:
         own = workers.start(WorkerMaker(predictor, token))
         yield own
-    finally:
-        if token is not None:
-            token.unlink(missing_ok=True)
     if own is not None:
         own.close()
 

@@ -1,17 +1,17 @@
 """Units of work on scenes, and what does them in whatever process."""
 
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rs2sam2.errors import ConfigError, RefSegError
+from rs2sam2.errors import RefSegError
 from rs2sam2.geo.clock import StageClock
 from rs2sam2.geo.job import SceneJob, ScenePlan
 from rs2sam2.geo.opened import CACHE, OpenedScene
 from rs2sam2.geo.predictor import WindowPredictor, predictor_identity
 from rs2sam2.geo.sources import gdal_env
+from rs2sam2.workers.shared import check_token
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,5 @@ class WorkerMaker:
         Raises:
             ConfigError: the output folder is not the same on this machine.
         """
-        if self.token is not None and not self.token.is_file():
-            raise ConfigError(
-                f'the worker on {socket.gethostname()} does not see {self.token.parent} as this machine does: name an '
-                'output folder on a disk that all machines share, by the same path'
-            )
+        check_token(self.token)
         return SceneWorker(self.predictor())

@@ -85,3 +85,12 @@ def open_workers(ray: str | None = None, count: int | None = None) -> Iterator[W
         workers.close(failed=True)
         raise
     workers.close(failed=False)
+
+
+def own_device() -> str | None:
+    """The GPU of this process where torchrun started several on a machine; else whatever there is, None."""
+    if int(os.environ.get('WORLD_SIZE', 1)) == 1:
+        return None
+    import torch
+
+    return f'cuda:{os.environ.get("LOCAL_RANK", 0)}' if torch.cuda.is_available() else None

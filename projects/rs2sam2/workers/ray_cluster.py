@@ -28,7 +28,7 @@ class RayWorkers:
         except ModuleNotFoundError as error:
             raise ConfigError('Ray is not installed here; run: pip install "rs2sam2[ray]"') from error
         self._ray = ray
-        _connect(ray, address)
+        _connect(ray, address, count)
         resources = ray.cluster_resources()
         gpus, cpus = int(resources.get('GPU', 0)), int(resources.get('CPU', 0))
         there = gpus or cpus
@@ -104,7 +104,7 @@ class RayWorkers:
         self._ray.shutdown()
 
 
-def _connect(ray: Any, address: str) -> None:
+def _connect(ray: Any, address: str, count: int | None) -> None:
     """Connect, or say in one line why not: Ray itself waits for minutes."""
     host = urlsplit(address if '//' in address else f'//{address}')
     if address not in ('local', 'auto'):
@@ -119,7 +119,7 @@ def _connect(ray: Any, address: str) -> None:
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
     options: dict[str, Any] = dict(logging_level='ERROR', log_to_driver=False)
     if address == 'local':
-        options['include_dashboard'] = False
+        options |= {'include_dashboard': False, 'num_cpus': max(count or 1, os.cpu_count() or 1)}
     try:
         ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
