@@ -128,6 +128,7 @@ TOOLS = [
     'demo',
     'misc/browse_dataset',
     'misc/collect_env',
+    'misc/make_qgis_plugin',
     'misc/print_config',
     'misc/screenshot_page',
     'misc/write_benchmark_page',

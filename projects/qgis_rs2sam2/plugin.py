@@ -38,7 +38,7 @@ class Plugin:
         self.initProcessing()
         self.dock = Dock(self.iface)
         self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
-        self.dock.setUserVisible(False)
+        self.dock.hide()
         self.action = QAction(QIcon(ICON), 'Segment by expression', self.iface.mainWindow())
         self.action.setCheckable(True)
         self.dock.setToggleVisibilityAction(self.action)
