@@ -20,6 +20,7 @@ from helpers.paths import ROOT
 from rs2sam2.errors import ConfigError
 from rs2sam2.geo.units import WorkerMaker
 from rs2sam2.workers import open_workers
+from rs2sam2.workers.shared import Token
 
 RUN = str(ROOT / 'tests/helpers/scene_run.py')
 needs_ray = pytest.mark.skipif(find_spec('ray') is None, reason='Ray is not installed: pip install "rs2sam2[ray]"')
@@ -153,5 +154,9 @@ def test_a_folder_that_is_not_shared_is_found_at_the_start(tmp_path):
     def model():
         raise AssertionError('before the model is loaded')
 
-    with pytest.raises(ConfigError, match=r'does not see .* as this machine does'):
-        WorkerMaker(model, tmp_path / 'elsewhere/token')()
+    path = tmp_path / 'token'
+    for text in (None, 'that of another machine'):
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(ConfigError, match=r'does not see .* as the head does'):
+            WorkerMaker(model, Token(path, 'this'))()

@@ -132,7 +132,7 @@ def _one(job: SceneJob, model: ModelMaker, options: dict, workers: Workers) -> N
     if workers.apart:
         make_writable(folder)
         job = job.absolute()
-    with ready(workers, model, folder) as own:
+    with ready(workers, model, folder, job.outputs.named()[0].name) as own:
         about = ask_about(workers, job.expressions)
         job = SceneJob(job.scene, job.expressions, _settled(options, about), job.outputs)
         board = Board(True)

@@ -24,7 +24,7 @@ from rs2sam2.locks import hold_folder
 from rs2sam2.terminal import plain
 from rs2sam2.visualization.overlay import draw_overlay
 from rs2sam2.workers import open_workers, own_device
-from rs2sam2.workers.shared import check_token, token_in
+from rs2sam2.workers.shared import Token, check_token, token_in
 
 _GROUP = 16  # the most batches of an image that one worker takes together
 
@@ -127,7 +127,7 @@ class SegmentMaker:
 
     options: SegmentOptions
     out: Path
-    token: Path | None
+    token: Token | None
 
     def __call__(self) -> 'SegmentWorker':
         """See the class."""

@@ -100,13 +100,21 @@ def segment_scenes(
 
 
 @contextmanager
-def ready(workers: Workers, predictor: Callable[[], WindowPredictor], folder: Path) -> Iterator[SceneWorker | None]:
+def ready(
+    workers: Workers, predictor: Callable[[], WindowPredictor], folder: Path, name: str = 'run'
+) -> Iterator[SceneWorker | None]:
     """Workers with a model each, which see the folder; the one of this process, if there is one.
+
+    Args:
+        workers: who works.
+        predictor: makes the model.
+        folder: of the outputs.
+        name: of the run; no other of this name is in the folder at the same time.
 
     Raises:
         RefSegError: a worker has no model, or does not see the folder.
     """
-    with token_in(folder, workers) as token:
+    with token_in(folder, workers, name) as token:
         own = workers.start(WorkerMaker(predictor, token))
         yield own
     if own is not None:

@@ -11,7 +11,7 @@ from rs2sam2.geo.job import SceneJob, ScenePlan
 from rs2sam2.geo.opened import CACHE, OpenedScene
 from rs2sam2.geo.predictor import WindowPredictor, predictor_identity
 from rs2sam2.geo.sources import gdal_env
-from rs2sam2.workers.shared import check_token
+from rs2sam2.workers.shared import Token, check_token
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class WorkerMaker:
     """
 
     predictor: Callable[[], WindowPredictor]
-    token: Path | None = None
+    token: Token | None = None
 
     def __call__(self) -> SceneWorker:
         """See the class.

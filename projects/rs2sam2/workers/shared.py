@@ -5,29 +5,54 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from rs2sam2.errors import ConfigError
 from rs2sam2.workers import Workers
 
 
+class Token(NamedTuple):
+    """A file that every worker must see.
+
+    Attributes:
+        path: of the file.
+        text: what is in it.
+    """
+
+    path: Path
+    text: str
+
+
 @contextmanager
-def token_in(folder: Path, workers: Workers) -> Iterator[Path | None]:
-    """A file in a folder that every worker must see; None where there is no other process."""
+def token_in(folder: Path, workers: Workers, name: str = 'run') -> Iterator[Token | None]:
+    """A file in a folder that every worker must see; None where there is no other process.
+
+    Args:
+        folder: of the outputs.
+        workers: who must see it.
+        name: of the run, of which there is one at a time: what a killed one left is overwritten.
+    """
     if not workers.apart:
         yield None
         return
-    token = folder.absolute() / f'.seen-by-all-{secrets.token_hex(8)}'
+    token = Token(folder.absolute() / f'.rs2sam2-{name}.token', secrets.token_hex(16))
     try:
-        token.touch()
+        token.path.write_text(token.text, 'ascii')
         yield token
     finally:
-        token.unlink(missing_ok=True)
+        token.path.unlink(missing_ok=True)
 
 
-def check_token(token: Path | None) -> None:
+def check_token(token: Token | None) -> None:
     """Raises ConfigError where a worker does not see what the head wrote."""
-    if token is not None and not token.is_file():
+    if token is None:
+        return
+    try:
+        seen = token.path.read_text('ascii') == token.text
+    except (OSError, ValueError):
+        seen = False
+    if not seen:
         raise ConfigError(
-            f'the worker on {socket.gethostname()} does not see {token.parent} as the head does: name an output '
+            f'the worker on {socket.gethostname()} does not see {token.path.parent} as the head does: name an output '
             'folder on a disk that all machines share, by the same path'
         )
