@@ -1,12 +1,17 @@
 """Who is let in, with how much, how slowly; and which files of the server may be named."""
 
 import asyncio
+import json
 import os
+from pathlib import Path
 
 import pytest
+import typer
 from starlette.websockets import WebSocketDisconnect
 
+from helpers.paths import ROOT
 from helpers.services import ask, ended, picture, service
+from rs2sam2.cli.main import app
 from rs2sam2.errors import ConfigError
 from rs2sam2.serve import front
 from rs2sam2.serve.front import FrontDoor
@@ -217,3 +222,13 @@ def _options():
     from rs2sam2.serve.schemas import SceneOptions
 
     return SceneOptions(expression='ship')
+
+
+def test_the_container_starts_a_command_that_there_is():
+    lines = (ROOT / 'Dockerfile').read_text().splitlines()
+    words = [
+        word for line in lines if line.startswith(('ENTRYPOINT', 'CMD')) for word in json.loads(line.split(' ', 1)[1])
+    ]
+    command = typer.main.get_command(app).commands[words[1]]
+    params = command.make_context('serve', words[2:]).params
+    assert (params['host'], params['model'], params['root']) == ('0.0.0.0', 'demo', [Path('/scenes')])
