@@ -25,7 +25,8 @@ _OF_QGIS = ('PYTHONHOME', 'PYTHONPATH', 'GDAL_DATA', 'GDAL_DRIVER_PATH', 'PROJ_L
 _CODE = """
 import os, runpy, signal, sys, threading
 def watch():
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 threading.Thread(target=watch, daemon=True).start()
 runpy.run_module('rs2sam2.cli.main', run_name='__main__')
