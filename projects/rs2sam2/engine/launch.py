@@ -1,7 +1,6 @@
 """What the tools share: reading a config, fitting it to the machine, one line for a user's mistake."""
 
 import contextlib
-import errno
 import logging
 import re
 from pathlib import Path
@@ -18,7 +17,7 @@ from rs2sam2 import one_line
 from rs2sam2.engine.cfg_options import merge_options
 from rs2sam2.engine.config_file import read_config_file
 from rs2sam2.engine.registered import config_mistake
-from rs2sam2.errors import ConfigError, DataError, OutputError, RefSegError
+from rs2sam2.errors import ConfigError, DataError, RefSegError
 from rs2sam2.locks import make_writable
 from rs2sam2.terminal import shortened
 
@@ -43,14 +42,6 @@ def one_line_errors(when_stopped: str = '') -> contextlib.AbstractContextManager
 def explain(error: Exception) -> RefSegError | None:
     """What a user needs to know of an error of torch's or of a registry's; None where it is a bug."""
     return _worker_death(error) if isinstance(error, RuntimeError) else config_mistake(error)
-
-
-def _full_disk(error: OSError) -> OutputError | None:
-    """What a user needs to know of a file that cannot be written any more; None for other errors."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
-        return None
-    what = 'a file' if error.filename is None else error.filename
-    return OutputError(f'{what} could not be written: {error.strerror}; make room there, or write to another folder')
 
 
 def _worker_death(error: RuntimeError) -> DataError | None:
