@@ -26,7 +26,8 @@ INLINE = re.compile(r'`(pip install [^`]+)`')
 NOT_REACHED = 'download.pytorch.org'
 ACTIVATE = 'source .venv/bin/activate'
 FETCHED = 'rs2sam2_rrsisd'
-SERVER, PAGE = 'rs2sam2 demo', 'http://127.0.0.1:7860'
+# What runs until it is stopped, and where it answers.
+SERVERS = {'rs2sam2 demo': 'http://127.0.0.1:7860', 'rs2sam2 serve': 'http://127.0.0.1:8000/health'}
 STAND_IN = """
 import shutil
 from pathlib import Path
@@ -62,24 +63,24 @@ def run(lines: list[str], folder: Path, activate: bool = True) -> None:
         sys.exit('\n'.join(done.stdout.splitlines()[-30:]))
 
 
-def serve(line: str, folder: Path, patience: float = 120) -> None:
-    """Start the page as printed, ask for it once, stop it."""
+def serve(line: str, url: str, folder: Path, patience: float = 120) -> None:
+    """Start a server as printed, ask it once, stop it."""
     env = {name: value for name, value in os.environ.items() if name not in ('VIRTUAL_ENV', 'PYTHONPATH')}
-    page = subprocess.Popen(['bash', '-c', f'{ACTIVATE}; exec {line}'], cwd=folder, env=env)
+    server = subprocess.Popen(['bash', '-c', f'{ACTIVATE}; exec {line}'], cwd=folder, env=env)
     try:
         begin = time.time()
         while True:
-            if page.poll() is not None or time.time() - begin > patience:
-                sys.exit(f'{line}: no page at {PAGE}')
+            if server.poll() is not None or time.time() - begin > patience:
+                sys.exit(f'{line}: no answer at {url}')
             try:
-                answer = urllib.request.urlopen(PAGE, timeout=10).status
+                answer = urllib.request.urlopen(url, timeout=10).status
                 break
             except OSError:
                 time.sleep(1)
-        print(f'    {line}\n  {PAGE} answers {answer} after {time.time() - begin:.0f} s', flush=True)
+        print(f'    {line}\n  {url} answers {answer} after {time.time() - begin:.0f} s', flush=True)
     finally:
-        page.terminate()
-        page.wait()
+        server.terminate()
+        server.wait()
 
 
 def main() -> None:
@@ -120,8 +121,8 @@ def main() -> None:
                 run([f'python readme_{number}.py'], folder)
         for block in blocks(texts[Path('README.md')]):
             for line in block:
-                if line.startswith(SERVER):
-                    serve(line, folder)
+                if url := next((url for command, url in SERVERS.items() if line.startswith(command)), None):
+                    serve(line, url, folder)
                 elif line.startswith('rs2sam2 '):
                     run([line.replace(f'--model {FETCHED}', '--model demo')], folder)
     print('install lines: all as printed')
