@@ -1,8 +1,11 @@
 """Shared fixtures."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mmengine.logging import MMLogger
+from mmengine.visualization import Visualizer
 
 from helpers.layout import leave_layout_out
 from helpers.paths import SHARED
@@ -23,3 +26,11 @@ def shared() -> Path:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder to train in (`config.py`, `data/`), one for each test file."""
     return make_site(tmp_path_factory.mktemp('site'))
+
+
+@pytest.fixture(autouse=True)
+def own_names() -> Iterator[None]:
+    """Runs of one second share a name, and by it mmengine's logger, whose stream may be closed, and visualizer."""
+    yield
+    for kind in (MMLogger, Visualizer, *Visualizer.__subclasses__()):
+        kind._instance_dict.clear()

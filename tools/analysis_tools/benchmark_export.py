@@ -19,6 +19,7 @@ from mmseg.registry import MODELS
 from rich.table import Table
 
 import rs2sam2  # noqa: F401
+from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.export.run import export_model
 from rs2sam2.inference import RefSegInferencer
@@ -30,7 +31,7 @@ EXPRESSION = 'the small gray airplane at the top of the picture'
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument(
         'config', nargs='?', default='demo', help='config, or any model of the inferencer (default: demo)'
     )

@@ -29,7 +29,7 @@ UNTYPED = {
     'log_processor': arguments(LogProcessor),
     'optim_wrapper': arguments(OptimWrapper),
     'randomness': arguments(set_random_seed),
-    'scene': Arguments({'window', 'gsd'}, True),
+    'scene': Arguments({'window', 'gsd', 'trained_gsd', 'several'}, True),
     'test_dataloader': LOADER,
     'train_dataloader': LOADER,
     'val_dataloader': LOADER,
