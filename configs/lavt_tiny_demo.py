@@ -4,5 +4,5 @@ _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/lavt_tiny.py',
     '_base_/datasets/synthetic_one_view.py',
-    '_base_/schedules/adamw_scratch.py',
+    '_base_/schedules/adamw_scratch_bert.py',
 ]
