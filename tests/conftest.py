@@ -1,5 +1,6 @@
 """Shared fixtures."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from helpers.paths import SHARED
 from helpers.training_site import make_site
 
 leave_layout_out()
+# Under nohup, or in a shell's background, these are ignored, and by what the tests start and stop too.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 @pytest.fixture(scope='session')

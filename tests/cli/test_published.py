@@ -236,6 +236,8 @@ def test_the_list_names_every_entry_with_licence_and_scores(tmp_path, monkeypatc
     assert ' yes ' in row
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_download_all_that_a_config_starts_from(hub, tmp_path):
     weights = os.urandom(300_000)
     hub.repositories['facebook/sam2-hiera-large'] = {

@@ -146,6 +146,8 @@ def kill_loop(training: Training, reference: dict, kills: int, seed: int) -> lis
     return story
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_three_kills(site, forks, reference):
     kill_loop(Training(site, forks, 'kills'), reference, kills=3, seed=0)
 
