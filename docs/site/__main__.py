@@ -26,7 +26,12 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs/site', help='default: work_dirs/site')
-    parser.add_argument('--tools', type=Path, default=ROOT / '.venv-docs/bin', help='where zensical and jupyter are')
+    parser.add_argument(
+        '--tools',
+        type=lambda text: Path(text).absolute(),
+        default=ROOT / '.venv-docs/bin',
+        help='where zensical and jupyter are',
+    )
     args = parser.parse_args()
     source, site = args.out / 'source', args.out / 'html'
     shutil.rmtree(args.out, ignore_errors=True)

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 SEARCHES = {
     'install': 'index.html',
     'geotiff': 'notebooks/2_scene_on_a_map.html',
-    'polygons': 'inference.html',
+    'polygons': 'scenes.html',
     'own data': 'your_data.html',
     'fine-tune': 'your_data.html',
     'onnx': 'export.html',
