@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(VENV)/.ready
 	$(RUN) tools/demo.py
 
-# The training that the embedded model came from, 18 minutes on 2 cores.
+# The training that the embedded model came from: 13 minutes on 2 cores were measured for its first part, some 5 more are an estimate.
 demo-train: $(VENV)/.ready
 	$(RUN) tools/demo.py --train
 

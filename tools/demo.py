@@ -95,7 +95,9 @@ def draw_sheet(pictures: Path, sheet: Path) -> None:
 def main() -> None:
     """Draw, segment, test, train, show."""
     parser = make_parser(__doc__)
-    parser.add_argument('--train', action='store_true', help='the whole training of the embedded model (18 minutes)')
+    parser.add_argument(
+        '--train', action='store_true', help='the whole training of the embedded model (about 18 minutes)'
+    )
     parser.add_argument('--data', default='data/demo', type=Path, help='folder of the data set')
     parser.add_argument('--work-dir', type=Path, help='folder of all else (work_dirs/demo; work_dirs/demo_train)')
     args = parser.parse_args()

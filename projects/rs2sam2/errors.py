@@ -47,8 +47,8 @@ class TrainingError(RefSegError):
     """Training cannot go on. It is raised on every process with the same text, and the tools print it once."""
 
 
-class TurnError(RefSegError):
-    """A sentence has no exact counterpart in a turned picture.
+class SentenceError(RefSegError):
+    """A sentence cannot be dealt with by rules.
 
     Attributes:
         reason: why, in a few words that many sentences share.
@@ -62,16 +62,9 @@ class TurnError(RefSegError):
         return type(self), (*self.args, self.reason)
 
 
-class ReadingError(RefSegError):
-    """A sentence says where its object is in a way that is not known.
+class TurnError(SentenceError):
+    """A sentence has no exact counterpart in a turned picture."""
 
-    Attributes:
-        reason: why, in a few words that many sentences share.
-    """
 
-    def __init__(self, text: str, reason: str = '') -> None:
-        super().__init__(text)
-        self.reason = reason
-
-    def __reduce__(self) -> tuple:
-        return type(self), (*self.args, self.reason)
+class ReadingError(SentenceError):
+    """A sentence says where its object is in a way that is not known."""

@@ -19,6 +19,9 @@ _FAILED = b'failed'
 class TorchrunWorkers:
     """All processes take the next unit from one counter; rank 0 is the head and works, too. See `Workers`.
 
+    What they tell each other goes through torch's store as pickles, as torch's own collectives of objects do: only the
+    processes of this run write there. The store has no password: run it in a network that you trust.
+
     When a process dies torchrun stops all of them, and starts them anew where it was told to (`--max-restarts`).
     """
 
