@@ -139,7 +139,7 @@ class Page:
         measured, rows = self.data['measured']['costs'], []
         for name, method in self.data['methods'].items():
             theirs, ours = method.get('cost'), measured['rows'].get(name)
-            cells = [name, *['–'] * 3, '', *['–'] * 3]
+            cells = [name, *['–'] * 3, '', *['–'] * 4]
             if theirs:
                 cells[1:4] = (
                     number(theirs['parameters'], 1),
@@ -149,12 +149,12 @@ class Page:
                 cells[3:5] = f'{cells[3]}, {theirs["card"]}', self.cite(theirs)
             if ours:
                 cells[5:7] = number(ours['parameters'], 1), number(ours['operations'] / 2, 1)
-                cells[7] = number(ours.get('cpu_seconds'), 1)
+                cells[7:] = number(ours['seconds']), number(ours['cpu_seconds'])
             if theirs or ours:
                 rows.append(cells)
         columns = (
             'method', 'published: M parameters', 'GFLOPs', 'images/s, card', 'source', 'here: M parameters',
-            '10^9 multiply-adds', 'CPU s a sentence',
+            '10^9 multiply-adds', 's on 2 cores', 'CPU s',
         )  # fmt: skip
         how = f'Measured here, {measured["date"]}: {measured["about"].strip()}'
         command = f'```bash\n{measured["command"].strip()}\n```'
