@@ -230,6 +230,7 @@ def test_the_list_names_every_entry_with_licence_and_scores(tmp_path, monkeypatc
         (row,) = [line for line in output.splitlines() if f' {name} ' in line]
         assert entry.licence in row
         assert all(f'{value:.2f}' in row for _, metrics in entry.scores[:1] for value in metrics.values())
+    assert 'scores of rs2sam2_rrsisd, rs2sam2_refsegrs: the authors' in output
     (tmp_path / 'pretrained').mkdir()
     (tmp_path / 'pretrained/beit3.spm').write_bytes(b'x')
     (row,) = [line for line in run_command('models')[1].splitlines() if ' beit3_tokenizer ' in line]

@@ -26,9 +26,12 @@ def list_published() -> None:
     models = [entry for entry in entries if entry.source is None]
     console.print(_models(models))
     console.print(_starting_weights([entry for entry in entries if entry.source]))
-    whose = {entry.scores_from for entry in models if entry.scores_from}
-    for note in sorted(whose):
-        console.print(f'scores: {note}')
+    whose: dict[str, list[str]] = {}
+    for entry in models:
+        if entry.scores_from:
+            whose.setdefault(entry.scores_from, []).append(entry.name)
+    for who, names in whose.items():
+        console.print(f'scores of {", ".join(names)}: {who}')
     console.print('fetch: rs2sam2 download NAME    use: --model NAME, load_from, OfficialWeights(checkpoint=NAME)')
 
 
