@@ -59,7 +59,15 @@ def test_refused(sentence):
             assert '\n' not in str(raised.value)
 
 
-@pytest.mark.parametrize('sentence', ['the uppermost ship', 'the ship at the top of the pier', 'the right hand side'])
+@pytest.mark.parametrize(
+    'sentence',
+    [
+        'the uppermost ship',
+        'the ship at the top of the pier',
+        'the right hand side',
+        'the tank in the leftmost column',
+    ],
+)
 def test_some_turn_by_half_the_elements_only(sentence):
     assert there_and_back(sentence) == {'identity', 'rot180', 'flip_horizontal', 'flip_vertical'}
 

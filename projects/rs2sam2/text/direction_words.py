@@ -63,6 +63,8 @@ OWN_SIDES = _words(
 """After "left" or "top" they make a thing's own side, its height, or another word altogether."""
 NO_LANDMARKS = _words('ground water sea average way')
 """After "above" they make a height; "right of way" is none either."""
+LINES = _words('row rows column columns')
+"""They become each other in a quarter turn, where they are of the picture's grid."""
 HARMLESS = _words('built-up made-up pick-up')
 """A word of direction in them is none."""
 DOUBTFUL = _words(

@@ -20,6 +20,7 @@ from rs2sam2.text.direction_words import (
     FRAMES,
     FUNCTION_WORDS,
     HARMLESS,
+    LINES,
     NO_LANDMARKS,
     ORDINALS,
     OWN_SIDES,
@@ -182,6 +183,8 @@ def _check_rest(sentence: str, words: list[_Word], within: set[int], symmetry: S
             if word.text[0].isupper() and _before_capital(words, index + 1):
                 raise _refusal(sentence, symmetry, 'may be a name', f'{word.text} {words[index + 1].text}')
             continue
+        if symmetry.transposed and word.lower in LINES and index - 1 in within:
+            raise _refusal(sentence, symmetry, 'rows become columns', f'{words[index - 1].text} {word.text}')
         parts = {word.lower, *re.split("[-']", word.lower)}
         if (parts & DOUBTFUL and word.lower not in HARMLESS) or word.text in WIND_LETTERS:
             raise _refusal(sentence, symmetry, 'a word of direction in no known phrase', f'{word.text!r}')
@@ -208,7 +211,7 @@ def _counts_from(words: list[_Word], index: int, within: set[int]) -> bool:
     after = [word.lower for word in words[index + 1 :]]
     superlative = bool(after) and (after[0].endswith('est') or after[0].endswith('most'))
     counted = any(word == 'from' and place in within for place, word in enumerate(after, index + 1))
-    return superlative or (counted and not {'row', 'rows', 'column', 'columns'} & set(after[:2]))
+    return superlative or (counted and not LINES & set(after[:2]))
 
 
 def _refusal(sentence: str, symmetry: Symmetry, reason: str, what: str) -> TurnError:
