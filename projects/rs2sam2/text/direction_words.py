@@ -72,7 +72,7 @@ DOUBTFUL = _words(
     upward upwards downward downwards leftward leftwards rightward rightwards sideways front back behind ahead rear
     higher leftmost rightmost topmost bottommost uppermost lowermost lefthand righthand starboard portside clockwise
     anticlockwise counterclockwise clock leftside rightside topside lefter righter underside topleft topright bottomleft
-    bottomright upperleft upperright lowerleft lowerright rightside leftside overhead
+    bottomright upperleft upperright lowerleft lowerright overhead highest lowest
     horizontal vertical horizontally vertically lefty righty north south east west"""
 )
 """Outside the table's phrases nobody knows what they mean in the turned picture."""
