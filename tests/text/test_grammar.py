@@ -241,6 +241,13 @@ def test_an_unknown_size_is_never_said_and_never_rules_out():
     assert not [text for _, text in texts([400.0, 9000.0, None]) if re.fullmatch(r'(The|A) (large|small) ship', text)]
 
 
+def test_the_largest_of_a_colour_is_said_beside_one_of_unknown_size():
+    ships = (('white', 400.0), ('white', 9000.0), ('red', None))
+    objects = [ReferredObject(i, 'ship', box_at(50 + 60 * i, 60 + 50 * i), a, c) for i, (c, a) in enumerate(ships)]
+    said = {e.text: e.object_id for e in describe_objects(objects, (SIDE, SIDE), np.random.default_rng(0), 99)}
+    assert said['The largest white ship'] == 1
+
+
 def test_cautious_wording():
     wording = Wording(size_margin=2.0, swapped=0.0, most_of_two=False)
     said = {

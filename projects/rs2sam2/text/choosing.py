@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rs2sam2.text.reading import Reading, Thing
-from rs2sam2.text.reading_words import FARTHEST, NEAREST
+from rs2sam2.text.reading_words import FARTHEST, NEAREST, Choice
 from rs2sam2.text.semantics import DIRECTIONS, ENDS, RRSISD_WORDING, ImageSemantics, ReferredObject, Truth, Wording
 
 WITHOUT_MARGINS = replace(
@@ -93,7 +93,7 @@ class _Chooser:
         if not self.thing.several:
             members = self._without_doubtful(members)
         if self.thing.choice is not None:
-            chosen = self._choice(members)
+            chosen = self._choice(self.thing.choice, members)
             return self._taken([chosen], f'{count}, the {self._choice_words()} is taken')
         if self.relation in (NEAREST, FARTHEST):
             chosen = min(members, key=lambda one: self._distance(one) * (1 if self.relation == NEAREST else -1))
@@ -156,10 +156,9 @@ class _Chooser:
 
         return holds
 
-    def _choice(self, members: list[ReferredObject]) -> ReferredObject:
+    def _choice(self, word: Choice, members: list[ReferredObject]) -> ReferredObject:
         if len(members) == 1:
             return members[0]
-        word = self.thing.choice
         semantics = ImageSemantics(members, self.image_size, WITHOUT_MARGINS)
         leads = semantics.leading(word, members) if word in ENDS else semantics.outranking(word, members)
         return next(one for one in members if leads(one))

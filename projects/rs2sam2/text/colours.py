@@ -8,8 +8,8 @@ import numpy as np
 COLOURS = ('white', 'gray', 'black', 'red', 'orange', 'yellow', 'green', 'cyan', 'blue', 'purple', 'brown')
 """The colour words of the grammar; all of them occur in RRSIS-D."""
 
-_HUES = (('red', 346, 372), ('orange', 17, 40), ('yellow', 46, 64), ('green', 78, 160), ('cyan', 172, 196))
-_HUES += (('blue', 202, 255), ('purple', 265, 320))
+_HUES: tuple[tuple[str, int, int], ...] = (('red', 346, 372), ('orange', 17, 40), ('yellow', 46, 64))
+_HUES += (('green', 78, 160), ('cyan', 172, 196), ('blue', 202, 255), ('purple', 265, 320))
 _MIN_SHARE = 0.5
 _MIN_LEAD = 2.0
 

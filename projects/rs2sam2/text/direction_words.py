@@ -1,6 +1,6 @@
 """The words of direction: phrases that become each other when a picture is turned, and words that are in doubt."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +20,7 @@ class Family:
         use: what must stand around a phrase for it to count (`directions`).
     """
 
-    says: dict[Vector, str | None]
+    says: Mapping[Vector, str | None]
     use: Use = 'free'
 
 
@@ -94,7 +94,7 @@ FOREIGN = _words(
 """Articles and directions of other languages that are no words of English."""
 
 
-def _sides(top: str | None, right: str | None, bottom: str | None, left: str | None, use: Use = 'free') -> Family:
+def _sides(use: Use, top: str | None, right: str | None, bottom: str | None, left: str | None) -> Family:
     return Family({_UP: top, _RIGHT: right, _DOWN: bottom, _LEFT: left}, use)
 
 
@@ -103,47 +103,47 @@ def _places(top: str) -> Iterator[Family]:
     on, other = ('at', 'on') if top == TOPS[0] else ('on', 'at')
     # "At the bottom" is said by all data at hand; the rarer "on the bottom" goes with what is left.
     for far in _DEGREES:
-        yield _sides(f'{on} the {far}top', f'on the {far}right', f'at the {far}bottom', f'on the {far}left', 'place')
-        yield _sides(f'{other} the {far}top', f'at the {far}right', f'on the {far}bottom', f'at the {far}left', 'place')
+        yield _sides('place', f'{on} the {far}top', f'on the {far}right', f'at the {far}bottom', f'on the {far}left')
+        yield _sides('place', f'{other} the {far}top', f'at the {far}right', f'on the {far}bottom', f'at the {far}left')
         for word in _SAME_PREPOSITION:
-            yield _sides(*(f'{word} the {far}{side}' for side in ('top', 'right', 'bottom', 'left')), 'place')
-    yield _sides('from top', 'from right', 'from bottom', 'from left', 'place')
-    yield _sides('at top', 'at right', 'at bottom', 'at left', 'place')
+            yield _sides('place', *(f'{word} the {far}{side}' for side in ('top', 'right', 'bottom', 'left')))
+    yield _sides('place', 'from top', 'from right', 'from bottom', 'from left')
+    yield _sides('place', 'at top', 'at right', 'at bottom', 'at left')
     for middle in ('center', 'centre', 'middle', 'mid'):
         for template in (f'{{}} {middle}', f'{middle} {{}}', f'{{}}-{middle}', f'{middle}-{{}}'):
-            yield _sides(*(template.format(side) for side in ('top', 'right', 'bottom', 'left')))
+            yield _sides('free', *(template.format(side) for side in ('top', 'right', 'bottom', 'left')))
 
 
 def _relations() -> Iterator[Family]:
     """'on the left of': beside something."""
-    yield _sides('above', 'on the right of', 'below', 'on the left of', 'relation')
+    yield _sides('relation', 'above', 'on the right of', 'below', 'on the left of')
     # Every way to say "left of" needs a way of its own to say "above", or there were no way back.
-    yield _sides('situated above', 'to the right of', 'situated below', 'to the left of', 'relation')
-    yield _sides('seen above', 'right of', 'seen below', 'left of', 'relation')
+    yield _sides('relation', 'situated above', 'to the right of', 'situated below', 'to the left of')
+    yield _sides('relation', 'seen above', 'right of', 'seen below', 'left of')
     for word in ('located', 'positioned', 'just', 'directly', 'immediately', 'slightly'):
-        yield _sides(f'{word} above', f'{word} to the right of', f'{word} below', f'{word} to the left of', 'relation')
-    yield _sides(None, 'on the far right of', None, 'on the far left of', 'relation')
-    yield _sides('at the top of', None, 'at the bottom of', None, 'relation')
+        yield _sides('relation', f'{word} above', f'{word} to the right of', f'{word} below', f'{word} to the left of')
+    yield _sides('relation', None, 'on the far right of', None, 'on the far left of')
+    yield _sides('relation', 'at the top of', None, 'at the bottom of', None)
 
 
 def _single_words() -> Iterator[Family]:
     """'left' before a noun, 'leftmost', 'facing left', 'from left to right'."""
-    yield _sides('top', 'right', 'bottom', 'left', 'side')
-    yield _sides('upper', 'right-hand', 'lower', 'left-hand', 'side')
-    yield _sides('upper', 'right', 'lower', 'left', 'adjective')
-    yield _sides('top', 'right-hand', 'bottom', 'left-hand', 'adjective')
-    yield _sides(None, 'right hand', None, 'left hand', 'side')
-    yield _sides('topmost', 'rightmost', 'bottommost', 'leftmost')
-    yield _sides('top-most', 'right-most', 'bottom-most', 'left-most')
-    yield _sides('top most', 'right most', 'bottom most', 'left most')
-    yield _sides('uppermost', None, 'lowermost', None)
+    yield _sides('side', 'top', 'right', 'bottom', 'left')
+    yield _sides('side', 'upper', 'right-hand', 'lower', 'left-hand')
+    yield _sides('adjective', 'upper', 'right', 'lower', 'left')
+    yield _sides('adjective', 'top', 'right-hand', 'bottom', 'left-hand')
+    yield _sides('side', None, 'right hand', None, 'left hand')
+    yield _sides('free', 'topmost', 'rightmost', 'bottommost', 'leftmost')
+    yield _sides('free', 'top-most', 'right-most', 'bottom-most', 'left-most')
+    yield _sides('free', 'top most', 'right most', 'bottom most', 'left most')
+    yield _sides('free', 'uppermost', None, 'lowermost', None)
     for verb in _HEADING:
-        yield _sides(*(f'{verb} {side}' for side in ('up', 'right', 'down', 'left')), 'heading')
+        yield _sides('heading', *(f'{verb} {side}' for side in ('up', 'right', 'down', 'left')))
         for ending in ('ward', 'wards'):
-            yield _sides(*(f'{verb} {side}{ending}' for side in ('up', 'right', 'down', 'left')), 'heading')
+            yield _sides('heading', *(f'{verb} {side}{ending}' for side in ('up', 'right', 'down', 'left')))
     for to in ('{} to {}', '{}-to-{}', 'from {} to {}'):
         ends = (('top', 'bottom'), ('right', 'left'), ('bottom', 'top'), ('left', 'right'))
-        yield _sides(*(to.format(*pair) for pair in ends))
+        yield _sides('free', *(to.format(*pair) for pair in ends))
     for ending in ('', 'ly'):
         across, along = f'horizontal{ending}', f'vertical{ending}'
         yield Family({_RIGHT: across, _LEFT: across, _DOWN: along, _UP: along})

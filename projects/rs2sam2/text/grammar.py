@@ -225,7 +225,7 @@ def absent_group(
         return _group_sentence(f'the {colour} {category}', 0, rng)
     if not absent:
         return None
-    return _group_sentence(absent_expression(absent[rng.integers(len(absent))], rng, colours).lower(), 0, rng)
+    return _group_sentence(absent_expression(absent[int(rng.integers(len(absent)))], rng, colours).lower(), 0, rng)
 
 
 def absent_expression(

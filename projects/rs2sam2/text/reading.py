@@ -42,6 +42,7 @@ from rs2sam2.text.reading_words import (
     VECTORS,
     WINDS,
     Choice,
+    Size,
 )
 from rs2sam2.text.semantics import CELLS, DIRECTIONS, MOST, SIZES
 
@@ -104,7 +105,7 @@ class Reading:
     def decisions(self) -> list[str]:
         """What is decided over the whole picture, in words."""
         said = self.target.places()
-        if self.landmark is not None:
+        if self.relation is not None and self.landmark is not None:
             said.append(' '.join([self.relation, self.landmark.asked, *self.landmark.places()]))
         return said
 
@@ -264,7 +265,7 @@ class _Splitter:
                 raise self._refusal('words behind the place')
         return _cell_of(match['wind']), before or after
 
-    def _adjectives(self, said: str) -> tuple[str | None, str | None, str]:
+    def _adjectives(self, said: str) -> tuple[Size | None, str | None, str]:
         """Size and colour, and the words without the size."""
         words, rest, size, colours = said.split(), [], None, []
         while words and (words[0] in SIZED or words[0] in COLOURS or words[0] in ('and', 'very', *LOOKS)):

@@ -9,7 +9,8 @@ from typing import Literal
 
 from rs2sam2.text.position import FRAME
 
-Choice = Literal['left', 'right', 'upper', 'lower', 'large', 'small']
+Size = Literal['large', 'small']
+Choice = Literal['left', 'right', 'upper', 'lower', Size]
 """The one at an end of a group, or the largest or smallest of it."""
 
 NEAREST, FARTHEST = 'nearest to', 'farthest from'
@@ -37,7 +38,7 @@ PLACES = (
 PLACE = [re.compile(pattern) for pattern in PLACES]
 ADJECTIVE = re.compile(rf'^(?P<before>(?:[a-z-]+ ){{0,3}}?){ANY} (?!of\b)(?=[a-z_])')
 NUMBERS = r'(?:two|three|four|five|six|seven|eight|nine|ten|\d+)'
-SIZED = {'large': 'large', 'larger': 'large', 'largest': 'large', 'big': 'large', 'bigger': 'large'}
+SIZED: dict[str, Size] = {'large': 'large', 'larger': 'large', 'largest': 'large', 'big': 'large', 'bigger': 'large'}
 SIZED |= {'biggest': 'large', 'huge': 'large', 'greatest': 'large', 'small': 'small', 'smaller': 'small'}
 SIZED |= {'smallest': 'small', 'tiny': 'small', 'tiniest': 'small', 'little': 'small', 'littlest': 'small'}
 SUPERLATIVE = r'(?P<most>largest|biggest|greatest|smallest|tiniest|littlest)'

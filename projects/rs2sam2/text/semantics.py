@@ -33,8 +33,8 @@ CELLS = (
     ('on the left', 'in the middle', 'on the right'),
     ('on the lower left', 'at the bottom', 'on the lower right'),
 )
-DIRECTIONS = ('on the right of', 'on the lower right of', 'below', 'on the lower left of', 'on the left of')
-DIRECTIONS += ('on the upper left of', 'above', 'on the upper right of')
+DIRECTIONS: tuple[str, ...] = ('on the right of', 'on the lower right of', 'below', 'on the lower left of')
+DIRECTIONS += ('on the left of', 'on the upper left of', 'above', 'on the upper right of')
 ENDS = {'left': (0, -1), 'right': (0, 1), 'upper': (1, -1), 'lower': (1, 1)}
 SIZES = {'large': 1, 'small': -1}
 MOST = {'left': 'leftmost', 'right': 'rightmost', 'upper': 'topmost', 'lower': 'bottommost'}
@@ -253,9 +253,12 @@ class ImageSemantics:
     def outranking(self, word: str, members: Sequence[ReferredObject]) -> Callable[[ReferredObject], Truth]:
         """Whether one of several members, all of known area, is the largest or the smallest (`SIZES`)."""
         margin = self.wording.size_margin
+        areas = [(member, member.area) for member in members if member.area is not None]
 
         def holds(candidate: ReferredObject) -> Truth:
-            ratios = [(candidate.area / max(m.area, 1.0)) ** SIZES[word] for m in members if m is not candidate]
+            if candidate.area is None:
+                return None
+            ratios = [(candidate.area / max(area, 1.0)) ** SIZES[word] for m, area in areas if m is not candidate]
             return True if min(ratios) >= margin else False if min(ratios) <= 1 / margin else None
 
         return holds
