@@ -47,7 +47,7 @@ MAY_IMPORT = {
     'workers': FLOOR,
     'geo': FLOOR | {'text', 'datasets', 'workers'},
     'export': FLOOR | {'inference', 'models/protocol', 'synthetic'},
-    'serve': FLOOR | {'datasets', 'geo', 'inference'},
+    'serve': FLOOR | {'client', 'datasets', 'geo', 'inference'},
     'client': set(),
     'page': FLOOR | {'text', 'geo', 'inference', 'serve', 'synthetic', 'visualization'},
     'cli': FLOOR

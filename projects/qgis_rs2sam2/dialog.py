@@ -8,9 +8,9 @@ from qgis.PyQt.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QLabel, 
 from .settings import Settings, load_settings, save_settings
 
 _TEXT = (
-    'The model runs in a Python of its own, outside QGIS. In a terminal, once:<br>'
-    '<code>python3 -m venv rs2sam2-env<br>rs2sam2-env/bin/pip install "rs2sam2[serve]"</code><br>'
-    'Then name <code>rs2sam2-env/bin/python</code> here; or the address of a service that runs already.'
+    'The model runs in a Python of its own, outside QGIS: install rs2sam2 in a virtual environment as its README says, '
+    'with the extra <code>[serve]</code>.<br>'
+    "Then name that environment's <code>bin/python</code> here; or the address of a service that runs already."
 )
 
 

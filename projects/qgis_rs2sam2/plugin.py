@@ -13,6 +13,7 @@ from .provider import Provider
 from .service import end_own
 
 ICON = str(Path(__file__).with_name('icon.svg'))
+MENU = 'RS2-SAM2'
 
 
 class Plugin:
@@ -24,7 +25,7 @@ class Plugin:
 
     def __init__(self, iface) -> None:
         self.iface = iface
-        self.provider = self.dock = self.action = None
+        self.provider = self.dock = self.action = self.settings = None
 
     def initProcessing(self) -> None:
         """Add the provider; all that qgis_process asks for."""
@@ -33,6 +34,7 @@ class Plugin:
 
     def initGui(self) -> None:
         """Add provider, dock and the button that shows it."""
+        from .dialog import SettingsDialog
         from .dock import Dock
 
         self.initProcessing()
@@ -43,14 +45,18 @@ class Plugin:
         self.action.setCheckable(True)
         self.dock.setToggleVisibilityAction(self.action)
         self.iface.addToolBarIcon(self.action)
-        self.iface.addPluginToRasterMenu('RS2-SAM2', self.action)
+        self.settings = QAction('Settings ...', self.iface.mainWindow())
+        self.settings.triggered.connect(lambda: SettingsDialog(self.iface.mainWindow()).exec_())
+        for action in (self.action, self.settings):
+            self.iface.addPluginToRasterMenu(MENU, action)
 
     def unload(self) -> None:
         """Take all of it away again, and end the service that was started."""
         if self.provider is not None:
             QgsApplication.processingRegistry().removeProvider(self.provider)
         if self.dock is not None:
-            self.iface.removePluginRasterMenu('RS2-SAM2', self.action)
+            for action in (self.action, self.settings):
+                self.iface.removePluginRasterMenu(MENU, action)
             self.iface.removeToolBarIcon(self.action)
             self.iface.removeDockWidget(self.dock)
             self.dock.deleteLater()

@@ -7,11 +7,9 @@ import contextlib
 import os
 import re
 import secrets
-import shutil
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 from .client import Client, ServiceError
 from .settings import Settings, load_settings, own_folder
@@ -24,13 +22,18 @@ _OF_QGIS = ('PYTHONHOME', 'PYTHONPATH', 'GDAL_DATA', 'GDAL_DRIVER_PATH', 'PROJ_L
 # Ends when the pipe to QGIS is closed: by the system, however QGIS ends.
 _CODE = """
 import os, runpy, signal, sys, threading
+from pathlib import Path
+from rs2sam2.locks import scratch_folder
 def watch():
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 threading.Thread(target=watch, daemon=True).start()
-runpy.run_module('rs2sam2.cli.main', run_name='__main__')
+with scratch_folder(Path(sys.argv.pop()), 'jobs-') as folder:
+    sys.argv += ['--jobs', str(folder / 'jobs')]
+    runpy.run_module('rs2sam2.cli.main', run_name='__main__')
 """
+_LONGEST_LOG = 1_000_000
 
 
 class NotSetUpError(Exception):
@@ -61,8 +64,9 @@ def find_service(tell=print, cancelled=lambda: False) -> tuple[Client, bool]:
     """
     settings = load_settings()
     if settings.address:
-        client = Client(settings.address, settings.token or None)
         try:
+            client = Client(settings.address, settings.token or None)
+            client.health()
             client.model()
         except ServiceError as error:
             raise NotSetUpError(f'{error}. Is the service running there, and the token right?') from error
@@ -82,8 +86,8 @@ def _command(settings: Settings) -> list[str]:
     """
     if not settings.python:
         raise NotSetUpError(
-            'Say once which Python has rs2sam2 (Raster > RS2-SAM2 > Settings, or the variable RS2SAM2_PYTHON): '
-            'pip install "rs2sam2[serve]" in a virtual environment, then name its bin/python'
+            'Say once which Python has rs2sam2 (Raster > RS2-SAM2 > Settings ..., or the variable RS2SAM2_PYTHON): '
+            'it is bin/python of the environment in which rs2sam2 was installed with its extra [serve]'
         )
     return [settings.python, '-c', _CODE]
 
@@ -98,11 +102,6 @@ def end_own() -> None:
         if process.poll() is None:
             process.kill()
             process.wait()
-        shutil.rmtree(str(_jobs_folder()), ignore_errors=True)
-
-
-def _jobs_folder() -> Path:
-    return own_folder() / f'jobs-{os.getpid()}'
 
 
 atexit.register(end_own)
@@ -120,31 +119,56 @@ def _runs(settings: Settings) -> bool:
 def _start(settings: Settings, tell, cancelled) -> None:
     token = secrets.token_hex(32)
     log = own_folder() / LOG
+    if log.exists() and log.stat().st_size > _LONGEST_LOG:
+        log.unlink()
     # Only who knows the token may name files; the port is one that is free.
-    words = ['serve', '--model', settings.model, '--port', '0', '--root', '/', '--grace', '0']
-    words += ['--jobs', str(_jobs_folder())]
+    words = ['serve', '--model', settings.model, '--port', '0', '--root', '/', '--grace', '0', str(own_folder())]
     tell(f'Starting the service with {settings.python} and the model {settings.model} (log: {log})')
-    log.write_bytes(b'')
     environment = {name: value for name, value in os.environ.items() if name not in _OF_QGIS}
-    try:
-        with log.open('ab') as sink:
+    until = time.monotonic() + START_SECONDS
+    with log.open('ab+') as sink:
+        begin = sink.seek(0, os.SEEK_END)
+        try:
             _Own.process = subprocess.Popen(
                 [*_command(settings), *words], stdin=subprocess.PIPE, stdout=sink, stderr=sink,
                 env={**environment, 'RS2SAM2_TOKEN': token, 'PYTHONUNBUFFERED': '1'},
             )  # fmt: skip
-    except OSError as error:
-        raise NotSetUpError(f'{settings.python} cannot be run ({error.strerror}): name another Python') from error
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until and not cancelled():
-        said = log.read_text(errors='replace')
-        if found := re.search(r'The service is at (http://\S+)', said):
-            _Own.client, _Own.settings = Client(found[1], token), settings
-            return
-        if _Own.process.poll() is not None:
-            lines = [line for line in said.strip().splitlines() if line.strip()] or ['it said nothing']
-            missing = 'No module named' in lines[-1]
-            way = ': install it there, or name another Python' if missing else f' (all of it is in {log})'
-            raise NotSetUpError(f'The service did not start: {lines[-1]}{way}')
-        time.sleep(0.2)
+        except OSError as error:
+            raise NotSetUpError(f'{settings.python} cannot be run ({error.strerror}): name another Python') from error
+        while time.monotonic() < until and not cancelled():
+            sink.seek(begin)
+            said = sink.read().decode(errors='replace')
+            if (client := _answering(said, token)) is not None:
+                _Own.client, _Own.settings = client, settings
+                return
+            if _Own.process.poll() is not None:
+                lines = [line for line in said.strip().splitlines() if line.strip()] or ['it said nothing']
+                missing = 'No module named' in lines[-1]
+                way = ': install it there, or name another Python' if missing else f' (all of it is in {log})'
+                raise NotSetUpError(f'The service did not start: {lines[-1]}{way}')
+            time.sleep(0.2)
     end_own()
     raise NotSetUpError('The service was not started: cancelled' if cancelled() else f'It took too long; see {log}')
+
+
+def _answering(said: str, token: str) -> Client | None:
+    """The service that takes this token, of those whose start is in the log: another QGIS may write there, too.
+
+    Raises:
+        NotSetUpError: it takes other requests than this plugin sends.
+    """
+    for address in re.findall(r'The service is at (http://\S+)', said):
+        client = Client(address, token)
+        with contextlib.suppress(ServiceError):
+            client.model()
+            return _understood(client)
+    return None
+
+
+def _understood(client: Client) -> Client:
+    try:
+        client.health()
+    except ServiceError as error:
+        end_own()
+        raise NotSetUpError(str(error)) from error
+    return client

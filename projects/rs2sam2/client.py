@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
+import os
+import shutil
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+API = 1
+"""Which requests and answers are spoken: a service that takes others has another number."""
 WAIT = 0.5
 """Seconds between two looks at a job."""
 OVER = ('done', 'failed', 'cancelled')
+FILES = ('mask', 'polygons', 'probability')
+_CHUNK = 1 << 20
 
 
 class ServiceError(Exception):
@@ -36,19 +44,35 @@ class Client:
         address: `http://127.0.0.1:8000`.
         token: of the service, if it has one.
         timeout: seconds that an answer may take; a service that is busy is asked again within them.
+
+    Raises:
+        ServiceError: the address or the token cannot be one.
     """
 
     def __init__(
         self, address: str = 'http://127.0.0.1:8000', token: str | None = None, timeout: float = 120.0
     ) -> None:
         self.address, self.token, self.timeout = address.rstrip('/'), token, timeout
+        host = _host(self.address)
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise ServiceError('the token holds characters that no token has: copy it anew')
         # This machine is not reached through a proxy, whatever the environment says.
-        here = urllib.parse.urlsplit(self.address).hostname in ('127.0.0.1', 'localhost', '::1')
-        self._opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if here else []))
+        here = [urllib.request.ProxyHandler({})] if host in ('127.0.0.1', 'localhost', '::1') else []
+        self._opener = urllib.request.build_opener(_Http, _NoRedirect, *here)
 
     def health(self) -> dict:
-        """Version and state of the service."""
-        return self._json('GET', '/health')
+        """Version and state of the service.
+
+        Raises:
+            ServiceError: it takes other requests than this client sends.
+        """
+        told = self._json('GET', '/health')
+        if told.get('api') != API:
+            raise ServiceError(
+                f'{self.address} is rs2sam2 {told.get("version", "of another kind")} and takes other requests than '
+                'this client sends: install both of the same version'
+            )
+        return told
 
     def model(self) -> dict:
         """What the model is and what it was trained on."""
@@ -72,7 +96,7 @@ class Client:
         content = image if isinstance(image, bytes) else Path(image).read_bytes()
         name = 'image' if isinstance(image, bytes) else Path(image).name
         body = self._ask('POST', '/segment', self._form(options, expressions), ('image', name, content))
-        return body if options.get('format') == 'png' else json.loads(body)
+        return body if options.get('format') == 'png' else self._read_json(body)
 
     def add_scene(
         self, expression: str, path: str | Path | None = None, upload: str | Path | None = None, **options: object
@@ -89,8 +113,8 @@ class Client:
             The job; its `id` names it.
         """
         named = options if path is None else {**options, 'path': str(path)}
-        file = None if upload is None else ('scene', Path(upload).name, Path(upload).read_bytes())
-        return json.loads(self._ask('POST', '/scenes', self._form(named, [expression]), file))
+        file = None if upload is None else ('scene', Path(upload).name, Path(upload))
+        return self._read_json(self._ask('POST', '/scenes', self._form(named, [expression]), file))
 
     def scene(self, job_id: str) -> dict:
         """How far a job is, or how it ended."""
@@ -118,14 +142,29 @@ class Client:
         """Fetch the result files of a job that is done into a folder; their paths by what they are."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         paths = {}
-        for name, address in job['files'].items():
-            suffix = '.tif' if name != 'polygons' else f'.{job["options"]["polygons"]}'
+        for name in FILES:
+            if name not in job['files']:
+                continue
+            suffix = '.tif' if name != 'polygons' else '.geojson' if job['options'][name] == 'geojson' else '.gpkg'
             paths[name] = Path(folder) / f'{name}{suffix}'
-            paths[name].write_bytes(self._ask('GET', address))
+            part = paths[name].with_name(f'.{paths[name].name}.part')
+            with part.open('wb') as file, self._open('GET', f'/scenes/{job["id"]}/files/{name}') as answer:
+                with _clear(self.address):
+                    shutil.copyfileobj(answer, file, _CHUNK)
+                if answer.length:
+                    raise ServiceError(f'{self.address} broke off while it sent the {name}')
+            os.replace(part, paths[name])
         return paths
 
     def _json(self, method: str, path: str) -> dict:
-        return json.loads(self._ask(method, path))
+        return self._read_json(self._ask(method, path))
+
+    def _read_json(self, body: bytes) -> dict:
+        with contextlib.suppress(ValueError):
+            told = json.loads(body)
+            if isinstance(told, dict):
+                return told
+        raise ServiceError(f'{self.address} answers, but not as rs2sam2 serve does: is the address right?')
 
     @staticmethod
     def _form(options: dict, expressions: Iterable[str]) -> list[tuple[str, str]]:
@@ -136,50 +175,119 @@ class Client:
                 fields += [(name, str(one).lower() if isinstance(one, bool) else str(one)) for one in several]
         return fields
 
-    def _ask(
+    def _ask(self, method: str, path: str, *form: object) -> bytes:
+        with self._open(method, path, *form) as answer, _clear(self.address):
+            return answer.read()
+
+    def _open(
         self,
         method: str,
         path: str,
         fields: list[tuple[str, str]] | None = None,
-        file: tuple[str, str, bytes] | None = None,
-    ) -> bytes:
+        file: tuple[str, str, bytes | Path] | None = None,
+    ) -> http.client.HTTPResponse:
         headers = {} if self.token is None else {'Authorization': f'Bearer {self.token}'}
         body = None
         if fields is not None:
-            body, headers['Content-Type'] = _multipart(fields, file)
+            body = _Form(fields, file)
+            headers |= {'Content-Type': body.kind, 'Content-Length': str(body.length)}
         until = time.monotonic() + self.timeout
         while True:
             try:
                 request = urllib.request.Request(self.address + path, body, headers, method=method)
-                with self._opener.open(request, timeout=self.timeout) as answer:
-                    return answer.read()
+                with _clear(self.address):
+                    return self._opener.open(request, timeout=self.timeout)
             except urllib.error.HTTPError as error:
                 refusal = _refusal(error)
                 if refusal.seconds is None or time.monotonic() + refusal.seconds > until:
                     raise refusal from None
                 time.sleep(refusal.seconds)
-            except OSError as error:
-                reason = getattr(error, 'reason', error)
-                raise ServiceError(f'{self.address} does not answer ({reason})') from error
+
+
+class _Form:
+    """A form as a request's body; its file is read while it is sent.
+
+    Attributes:
+        kind: content type.
+        length: bytes.
+    """
+
+    def __init__(self, fields: list[tuple[str, str]], file: tuple[str, str, bytes | Path] | None) -> None:
+        mark = uuid.uuid4().hex
+        self.kind = f'multipart/form-data; boundary={mark}'
+        head = ''.join(
+            f'--{mark}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields
+        )
+        tail, self._content = f'--{mark}--\r\n', b''
+        if file is not None:
+            name, path, self._content = file
+            quoted = path.replace('"', '%22').replace('\r', '%0D').replace('\n', '%0A')
+            head += f'--{mark}\r\nContent-Disposition: form-data; name="{name}"; filename="{quoted}"\r\n'
+            head += 'Content-Type: application/octet-stream\r\n\r\n'
+            tail = f'\r\n{tail}'
+        self._head, self._tail = head.encode('utf-8', 'replace'), tail.encode()
+        size = len(self._content) if isinstance(self._content, bytes) else self._content.stat().st_size
+        self.length = len(self._head) + size + len(self._tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._head
+        if isinstance(self._content, bytes):
+            yield self._content
+        else:
+            with self._content.open('rb') as file:
+                yield from iter(lambda: file.read(_CHUNK), b'')
+        yield self._tail
+
+
+class _Connection(http.client.HTTPConnection):
+    """Reads the answer where the service refused a body before it was sent whole."""
+
+    def send(self, data: object) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            super().send(data)
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_Connection, request)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere else: the token is for this address alone."""
+
+    def redirect_request(self, *arguments: object) -> None:
+        return None
+
+
+def _host(address: str) -> str:
+    """Name of the machine of an address."""
+    with contextlib.suppress(ValueError):
+        parts = urllib.parse.urlsplit(address)
+        if parts.scheme in ('http', 'https') and parts.hostname and parts.port != 0 and address.isascii():
+            return parts.hostname
+    raise ServiceError(f'{address} is no address of a service: it is like http://127.0.0.1:8000')
+
+
+@contextlib.contextmanager
+def _clear(address: str) -> Iterator[None]:
+    """What goes wrong on the way, as one line."""
+    try:
+        yield
+    except urllib.error.HTTPError:
+        raise
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, 'reason', error) or type(error).__name__
+        raise ServiceError(f'{address} does not answer ({reason})') from error
 
 
 def _refusal(error: urllib.error.HTTPError) -> ServiceError:
     try:
         text = json.loads(error.read())['error']
-    except (ValueError, KeyError, TypeError, OSError):
-        text = f'the service answered {error.code} {error.reason}'
-    seconds = error.headers.get('Retry-After') if error.code == 429 else None
-    return ServiceError(text, error.code, None if seconds is None else float(seconds))
-
-
-def _multipart(fields: list[tuple[str, str]], file: tuple[str, str, bytes] | None) -> tuple[bytes, str]:
-    """A form's body, and its content type."""
-    mark = uuid.uuid4().hex
-    parts = [f'--{mark}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields]
-    body = ''.join(parts).encode()
-    if file is not None:
-        name, path, content = file
-        quoted = path.replace('"', '%22').replace('\r', '%0D').replace('\n', '%0A')
-        head = f'Content-Disposition: form-data; name="{name}"; filename="{quoted}"\r\n'
-        body += f'--{mark}\r\n{head}Content-Type: application/octet-stream\r\n\r\n'.encode() + content + b'\r\n'
-    return body + f'--{mark}--\r\n'.encode(), f'multipart/form-data; boundary={mark}'
+    except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
+        place = f' ({error.headers["Location"]})' if error.headers.get('Location') else ''
+        text = f'the service answered {error.code} {error.reason}{place}'
+    seconds = None
+    if error.code == 429:
+        after = error.headers.get('Retry-After', '')
+        seconds = float(after) if after.isdecimal() else None  # it may be a date
+    return ServiceError(str(text), error.code, seconds)

@@ -110,6 +110,33 @@ def test_jobs_and_files_that_are_none(client):
     assert client.get(f'/scenes/{job["id"]}/files/..%2f{STATE}').status_code in (404, 422)
 
 
+def test_a_server_with_other_folders_takes_no_other_file_of_the_same_name(inferencer, scenes, tmp_path):
+    for name in ('here', 'there'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'scene.tif').write_bytes((scenes / 'scene.tif').read_bytes())
+    kept = JobStore(tmp_path / 'jobs')
+    with service(inferencer, tmp_path, roots=(tmp_path / 'here',)) as client:
+        job = post(client, path='scene.tif')
+        assert ended(client, job['id'])['state'] == 'done'
+        assert str(tmp_path) not in client.get('/scenes').text
+    (before,) = kept.load()
+    before.state = 'running'
+    kept.save(before)
+    with service(inferencer, tmp_path, roots=(tmp_path / 'there',)) as client:
+        job = ended(client, job['id'])
+    assert job['state'] == 'failed'
+    assert job['error'] == 'scene.tif is not below a folder that this server may read'
+
+
+def test_a_scene_that_is_gone_is_told(inferencer, tmp_path, scenes):
+    (tmp_path / 'scene.tif').write_bytes((scenes / 'scene.tif').read_bytes())
+    with service(inferencer, tmp_path / 'work', roots=(tmp_path,)) as client:
+        place = str((tmp_path / 'scene.tif').resolve())
+        (tmp_path / 'scene.tif').unlink()
+        job = ended(client, client.service.jobs.add('scene.tif', OPTIONS, None, place).id)
+    assert (job['state'], job['error']) == ('failed', 'scene.tif is no file')
+
+
 def test_cancel_and_images_in_between(inferencer, scenes, tmp_path, monkeypatch):
     reached, go_on = threading.Event(), threading.Event()
     run = SharedModel.run

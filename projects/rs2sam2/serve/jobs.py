@@ -30,6 +30,7 @@ class Job(BaseModel):
         order: when it was made, in nanoseconds: what is older runs first.
         state: 'queued', 'running', or how it ended.
         scene: the path or name under which the scene was given.
+        place: the file that the path stood for when the job was made: a server with other roots takes no other.
         uploaded: whether the scene lies in the job's folder.
         options: how it is segmented.
         attempts: how often it was begun.
@@ -44,6 +45,7 @@ class Job(BaseModel):
     order: int
     state: Literal['queued', 'running', 'done', 'failed', 'cancelled'] = 'queued'
     scene: str
+    place: str | None = None
     uploaded: bool
     options: SceneOptions
     attempts: int = 0
@@ -85,13 +87,16 @@ class JobStore:
         jobs = [self._read(path) for path in self.folder.glob(f'*/{STATE}')]
         return sorted(jobs, key=lambda job: job.order)
 
-    def add(self, scene: str, options: SceneOptions, write_upload: Callable[[Path], None] | None) -> Job:
+    def add(
+        self, scene: str, options: SceneOptions, write_upload: Callable[[Path], None] | None, place: str | None = None
+    ) -> Job:
         """Make a job.
 
         Args:
             scene: path or name.
             options: how it is segmented.
             write_upload: writes the scene to a file; None for one that is named by its path.
+            place: the file that this path stands for.
 
         Raises:
             OutputError: the disk is full, or cannot be written.
@@ -100,6 +105,7 @@ class JobStore:
             id=uuid.uuid4().hex,
             order=time.time_ns(),
             scene=scene,
+            place=place,
             uploaded=write_upload is not None,
             options=options,
             created=now(),

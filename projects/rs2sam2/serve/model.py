@@ -68,7 +68,7 @@ class SharedModel:
         metrics: where batches are counted.
 
     Attributes:
-        waiting: expressions that wait, or are in the model.
+        waiting: expressions that wait, from when their image is decoded, or are in the model.
     """
 
     def __init__(self, inferencer: RefSegInferencer, batch_size: int, metrics: Metrics) -> None:
@@ -95,12 +95,11 @@ class SharedModel:
         Whoever stops waiting is left out of the batches that follow.
         """
         waiting = [_Waiting(ask) for ask in asks]
-        with self._counted(len(asks)):
-            try:
-                return await self._batched(waiting)
-            finally:
-                for one in waiting:
-                    one.wanted = False
+        try:
+            return await self._batched(waiting)
+        finally:
+            for one in waiting:
+                one.wanted = False
 
     def run(self, work: Callable[..., T], *arguments: object) -> T:
         """Do something in the model's thread, in turn with the batches, and wait for it."""
@@ -154,7 +153,8 @@ class SharedModel:
         return self._together([ask])[0]
 
     @contextmanager
-    def _counted(self, count: int) -> Iterator[None]:
+    def counted(self, count: int) -> Iterator[None]:
+        """Count expressions as waiting."""
         self.waiting += count
         self.metrics.waiting.set(self.waiting)
         try:

@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, Response
 
+from rs2sam2.client import API
 from rs2sam2.inference.scene_defaults import scene_defaults
 from rs2sam2.serve.metrics import CONTENT_TYPE
 from rs2sam2.serve.schemas import Health, Model
@@ -15,7 +16,7 @@ router = APIRouter()
 @router.get('/health', summary='Whether the service answers', response_model=Health, responses=problems())
 async def health() -> dict:
     """Answered without a token."""
-    return {'status': 'ok', 'version': version('rs2sam2')}
+    return {'status': 'ok', 'version': version('rs2sam2'), 'api': API}
 
 
 @router.get('/model', summary='The model', response_model=Model, responses=problems())

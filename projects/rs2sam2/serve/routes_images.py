@@ -1,11 +1,10 @@
 """The route for images."""
 
-import asyncio
 import time
 from functools import partial
 from typing import Annotated
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 from fastapi import APIRouter, Form, Response
 from fastapi.responses import JSONResponse
 
@@ -39,19 +38,20 @@ async def segment(form: Annotated[Image, Form(media_type='multipart/form-data')]
     settings, count = service.settings, len(form.expression)
     if form.format == 'png' and count > 1:
         raise DataError(f'format=png is for a single expression, not for {count}')
-    service.require_room(count)
     inferencer = service.model.turned(form.tta)
-    begin = time.monotonic()
     read = partial(
         read_asks, form.image.file, form.image.filename or '', form, inferencer, settings.max_pixels, service.scratch
     )
-    asks = await to_thread.run_sync(read, limiter=_decoding)
-    service.require_room(count)
-    try:
-        outcomes = await asyncio.wait_for(service.model.segment(asks), settings.time_limit)
-    except asyncio.TimeoutError:
-        raise LateError(f'no answer within {settings.time_limit:g} s: send fewer expressions, or try later') from None
-    service.recent.append((time.monotonic() - begin) / (count + service.model.waiting))
+    with service.room(count):
+        begin = time.monotonic()
+        try:
+            with fail_after(settings.time_limit):
+                asks = await to_thread.run_sync(read, limiter=_decoding)
+                outcomes = await service.model.segment(asks)
+        except TimeoutError:
+            text = f'no answer within {settings.time_limit:g} s: send fewer expressions, or try later'
+            raise LateError(text) from None
+        service.recent.append((time.monotonic() - begin) / service.model.waiting)
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome

@@ -92,7 +92,7 @@ def _add(form: Scene, service: Service) -> Job:
     if form.path is not None:
         source = allowed_scene(form.path, service.settings.roots)
         try_scene(source, alone=False)
-        return service.jobs.add(form.path, options, None)
+        return service.jobs.add(form.path, options, None, source.name)
     name = plain(form.scene.filename or '')[-200:] or 'scene.tif'
     return service.jobs.add(name, options, partial(_write_upload, form, name))
 
@@ -112,5 +112,5 @@ def _find(job_id: str, service: Service) -> Job:
 
 def _answer(job: Job, service: Service) -> dict:
     files = {name: f'/scenes/{job.id}/files/{name}' for name in job.outputs} if job.state == 'done' else {}
-    told = job.model_dump(exclude={'order', 'uploaded', 'attempts'})
+    told = job.model_dump(exclude={'order', 'place', 'uploaded', 'attempts'})
     return told | {'progress': service.jobs.progress(job), 'files': files}

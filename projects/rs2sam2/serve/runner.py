@@ -40,6 +40,7 @@ class JobRunner:
         self._jobs = {job.id: job for job in store.load()}
         self._progress: dict[str, float] = {}
         self._cancelled: set[str] = set()
+        self._coming = 0  # jobs that are being written to disk
         self._ending = self._now_ending = False
         for job in self._jobs.values():
             store.clear(job)
@@ -61,19 +62,25 @@ class JobRunner:
             self._now_ending = True
         self._thread.join()
 
-    def add(self, scene: str, options: SceneOptions, write_upload: Callable | None) -> Job:
-        """Take a job.
+    def add(self, scene: str, options: SceneOptions, write_upload: Callable | None, place: str | None = None) -> Job:
+        """Take a job; the arguments are `JobStore.add`'s.
 
         Raises:
             FullError: too many wait.
             OutputError: it cannot be written to disk.
         """
-        if self.waiting >= self._most:
-            raise FullError(f'{self.waiting} scenes wait already: try again later')
-        job = self.store.add(scene, options, write_upload)
         with self._changed:
-            self._jobs[job.id] = job
-            self._changed.notify_all()
+            if (waiting := self.waiting + self._coming) >= self._most:
+                raise FullError(f'{waiting} scenes wait already: try again later')
+            self._coming += 1
+        try:
+            job = self.store.add(scene, options, write_upload, place)
+            with self._changed:
+                self._jobs[job.id] = job
+                self._changed.notify_all()
+        finally:
+            with self._changed:
+                self._coming -= 1
         return job
 
     def cancel(self, job: Job) -> None:

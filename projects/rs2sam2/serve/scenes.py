@@ -97,9 +97,9 @@ def _plain(value: Any) -> Any:
 
 
 def scene_of(job: Job, store: JobStore, settings: ServeSettings) -> RasterSource:
-    """The raster of a job, looked for anew: links may have been changed since it was made."""
+    """The raster of a job, looked for anew: links and the server's folders may be others than when it was made."""
     if not job.uploaded:
-        return allowed_scene(job.scene, settings.roots)
+        return allowed_scene(job.scene, settings.roots, job.place)
     return find_upload(store.folder_of(job) / UPLOAD)._replace(given=job.scene)
 
 

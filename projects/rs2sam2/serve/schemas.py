@@ -175,6 +175,7 @@ class Health(BaseModel):
 
     status: Literal['ok']
     version: str
+    api: int = Field(description='Changes where a client that spoke to the one before would not be understood.')
 
 
 class Model(BaseModel):

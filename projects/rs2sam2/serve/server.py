@@ -13,6 +13,7 @@ try:
     import uvicorn
 
     from rs2sam2.serve.app import build_app
+    from rs2sam2.serve.connections import Connection
     from rs2sam2.serve.ending import OrderlyServer, listen
 except ImportError as error:
     raise ConfigError(f'the service needs {error.name}, not installed here: pip install "rs2sam2[serve]"') from error
@@ -49,6 +50,8 @@ def serve(
         patience = int(settings.time_limit) + 1
         config = uvicorn.Config(
             app,
+            http=Connection,
+            ws='none',
             log_level='warning',
             access_log=False,
             proxy_headers=False,

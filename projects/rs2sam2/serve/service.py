@@ -3,6 +3,8 @@
 import math
 import statistics
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -53,8 +55,9 @@ class Service:
     scratch: Path
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=32))
 
-    def require_room(self, count: int) -> None:
-        """Refuse to let more wait than may.
+    @contextmanager
+    def room(self, count: int) -> Iterator[None]:
+        """Hold a place for expressions, from when their image is decoded until they are answered.
 
         Raises:
             BusyError: no room is left for `count` expressions.
@@ -64,6 +67,8 @@ class Service:
             each = statistics.fmean(self.recent) if self.recent else 1.0
             seconds = min(math.ceil(self.settings.time_limit), max(1, math.ceil(each * waiting)))
             raise BusyError(f'{waiting} expressions wait already: try again in {seconds} s', seconds)
+        with self.model.counted(count):
+            yield
 
 
 def _service(request: Request) -> Service:
