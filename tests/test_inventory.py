@@ -113,6 +113,7 @@ TOOLS = [
     'analysis_tools/benchmark_export',
     'analysis_tools/benchmark_inferencer',
     'analysis_tools/benchmark_meaning',
+    'analysis_tools/benchmark_memory',
     'analysis_tools/benchmark_scene',
     'analysis_tools/benchmark_workers',
     'analysis_tools/compare',

@@ -136,6 +136,11 @@ def digest(path: Path) -> str:
     return total.hexdigest()
 
 
+def first_bytes(text: str, count: int) -> str:
+    """The beginning of a text that has at most so many bytes in UTF-8: a file's name may have 255."""
+    return text.encode()[:count].decode(errors='ignore')
+
+
 def _kind(mode: int) -> str:
     kinds = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a named pipe', stat.S_IFSOCK: 'a socket'}
     return (kinds | {stat.S_IFLNK: 'a loop of links'}).get(stat.S_IFMT(mode), 'a device')

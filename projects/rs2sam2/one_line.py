@@ -61,7 +61,7 @@ def _process_group() -> ModuleType | None:
 
 def _rank() -> int:
     group = _process_group()
-    return 0 if group is None else group.get_rank()
+    return int(os.environ.get('RANK', 0)) if group is None else group.get_rank()
 
 
 def _leave_process_group() -> None:

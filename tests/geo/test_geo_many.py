@@ -11,6 +11,7 @@ pytest.importorskip('rasterio')
 
 import pyogrio
 import rasterio
+import rasterio.shutil
 from rasterio.transform import from_origin
 
 from helpers.geo_scenes import BrightThings, blobs, write_scene
@@ -91,7 +92,7 @@ def test_a_folder_of_scenes_with_broken_ones(tmp_path):
 def test_another_run_is_not_mixed_in(tmp_path):
     scenes = _scenes(tmp_path / 'in', 1)
     _run(scenes, tmp_path / 'out')
-    with pytest.raises(OutputError, match='results of another run \\(model differ'):
+    with pytest.raises(OutputError, match='results of another run \\(threshold differ'):
         _run(scenes, tmp_path / 'out', Maker(130))
     with pytest.raises(OutputError, match='expressions differ'):
         _run(scenes, tmp_path / 'out', expressions=['x', 'y'])
@@ -135,6 +136,138 @@ def test_scenes_of_several_crs_are_layers(tmp_path):
         'all_no_crs.geojson',
     }
     assert all(layer.path.is_file() for layer in other.layers)
+
+
+def _polygons(path):
+    return pyogrio.read_info(path, layer='objects')['features']
+
+
+def test_polygons_of_all_are_those_of_the_index_whatever_happened(tmp_path, monkeypatch):
+    """A run that was stopped just before it merged, another file in between, a file that was lost."""
+    scenes = _scenes(tmp_path / 'in', 3)
+    out, other = tmp_path / 'out', tmp_path / 'other.gpkg'
+    _run(scenes[:1], out)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr('rs2sam2.geo.many.merge_polygons', stop)
+        with pytest.raises(KeyboardInterrupt):
+            _run(scenes[:2], out)
+    found = _run(scenes[:2], out)
+    assert (found.done, found.before) == ([], 2)
+    assert _polygons(out / 'objects.gpkg') == sum(row['objects'] for row in found.rows)
+    third = _run(scenes, out, polygons=other)
+    count = sum(row['objects'] for row in third.rows)
+    assert _polygons(other) == count > _polygons(out / 'objects.gpkg')
+    assert _run(scenes, out).layers[0].count == count
+    assert _run(scenes, out).layers == []
+    other.write_bytes(b'')
+    _run(scenes, out, polygons=other)
+    assert _polygons(other) == count
+
+
+def test_polygons_of_an_earlier_crs_do_not_stay_beside_the_new_ones(tmp_path):
+    (tmp_path / 'in').mkdir()
+    scenes = [write_scene(tmp_path / f'in/{code}.tif', blobs(90, 120), crs=f'EPSG:{code}') for code in (32632, 32633)]
+    for given, names in [(scenes[:1], ['all']), (scenes, ['all_epsg_32632', 'all_epsg_32633'])]:
+        _run(given, tmp_path / 'out', polygons=tmp_path / 'all.geojson')
+        assert sorted(path.stem for path in tmp_path.glob('*.geojson')) == names
+
+
+def test_results_are_no_scenes(tmp_path):
+    _scenes(tmp_path / 'in', 2)
+    pattern, out = str(tmp_path / 'in/**/*.tif'), tmp_path / 'in/out'
+    assert _run([pattern], out).done == ['s0', 's1']
+    again = _run([pattern], out)
+    assert (again.done, again.before, again.own) == ([], 2, 4)
+    with pytest.raises(DataError, match='all rasters that are named are results'):
+        _run([str(out / 'scenes/*.tif')], out)
+
+
+def test_what_lies_beside_a_scene_is_none(tmp_path):
+    scenes = _scenes(tmp_path / 'in', 2)
+    for name in ('s0.tif.ovr', 's0.tif.aux.xml', 's0.tfw', 's0.wld', 's1.tif.msk', 's2.tfw'):
+        (tmp_path / 'in' / name).touch()
+    found = list_scenes([str(tmp_path / 'in/*')])
+    assert [one.scene for one in found] == [str(scenes[0]), str(scenes[1]), str(tmp_path / 'in/s2.tfw')]
+
+
+def test_long_names_in_any_script(tmp_path):
+    (tmp_path / 'in').mkdir()
+    names = ['Ä' * 120, 'Ä' * 119 + 'ö', '景' * 80, 'a b  c']
+    for name in names:
+        write_scene(tmp_path / f'in/{name}.tif', blobs(70, 70))
+    found = _run([str(tmp_path / 'in')], tmp_path / 'out', expressions=['船' * 60, '船' * 61])
+    assert (len(found.done), found.failed) == (4, [])
+    assert len({row['mask'] for row in found.rows}) == 8
+
+
+def test_scenes_that_are_gone_or_replaced_are_told(tmp_path, monkeypatch):
+    scenes = _scenes(tmp_path / 'in', 4)
+    out = tmp_path / 'out'
+    _run(scenes, out)
+    monkeypatch.chdir(tmp_path)
+    scenes[0] = scenes[0].relative_to(tmp_path)
+    scenes[0].unlink()
+    scenes[1].write_bytes(b'II*\0nothing')
+    (out / 'scenes/s3.gpkg').unlink()
+    found = _run(scenes[:2], out)
+    assert found.outdated == ['s0', 's1']
+    assert (found.done, found.replaced) == ([], [])
+    assert [why.split(' ', 1)[1][:10] for _, why in found.failed] == ['is missing', 'cannot be ']
+    assert (found.unnamed, found.lost) == (['s2'], ['s3'])
+    assert [row['name'] for row in found.rows] == ['s0', 's1', 's2']
+    assert _polygons(out / 'objects.gpkg') == sum(row['objects'] for row in found.rows)
+
+
+def test_a_scene_that_is_replaced_while_it_is_run_is_done_again(tmp_path):
+    (scene,) = _scenes(tmp_path / 'in', 1)
+
+    class Replacing(Maker):
+        def __call__(self):
+            made = super().__call__()
+            os.utime(scene, (1, 1))
+            return made
+
+    out = tmp_path / 'out'
+    _run([scene], out, Replacing())  # before it is looked at
+    assert _run([scene], out).before == 1
+
+    made = Maker()()
+
+    class Later(Maker):
+        def __call__(self):
+            class One(type(made)):
+                def predict(self, images, expression):
+                    os.utime(scene, (2, 2))
+                    return super().predict(images, expression)
+
+            return One(self.threshold)
+
+    other = tmp_path / 'other'
+    _run([scene], other, Later())
+    assert _run([scene], other).replaced == ['s0']
+
+
+def test_a_virtual_raster_is_replaced_when_its_tile_is(tmp_path):
+    (scene,) = _scenes(tmp_path / 'in', 1)
+    rasterio.shutil.copy(scene, tmp_path / 'mosaic.vrt', driver='VRT')
+    assert _run([tmp_path / 'mosaic.vrt'], tmp_path / 'out').done == ['mosaic']
+    assert _run([tmp_path / 'mosaic.vrt'], tmp_path / 'out').before == 1
+    os.utime(scene, (1, 10**10))
+    assert _run([tmp_path / 'mosaic.vrt'], tmp_path / 'out').replaced == ['mosaic']
+    (tmp_path / 'mosaic.vrt').unlink()
+    assert _run([tmp_path / 'mosaic.vrt'], tmp_path / 'out').outdated == ['mosaic']
+
+
+def test_an_index_of_something_else_is_one_line(tmp_path):
+    scenes = _scenes(tmp_path / 'in', 1)
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/index.jsonl').write_text('{"a": 1}\n')
+    with pytest.raises(OutputError, match='a line has no scene'):
+        _run(scenes, tmp_path / 'out')
 
 
 def test_scenes_of_one_name(tmp_path):

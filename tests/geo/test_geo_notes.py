@@ -223,3 +223,19 @@ def test_a_scene_far_from_what_the_model_was_trained_on_is_noted(tmp_path, train
     result = segment_scene(scene, 'x', predictor, mask=tmp_path / 'm.tif', window=64, gsd=gsd, progress=False)
     assert any('was trained at' in note for note in result.notes) == (words is not None)
     assert words is None or any(words in note for note in result.notes)
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png', 'webp', 'tif'])
+def test_a_photo_that_is_stored_turned_is_taken_as_stored_and_that_is_said(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / f'photo.{suffix}'
+    Image.fromarray(blobs(60, 80).transpose(1, 2, 0)).save(path, exif=exif)
+    result = _run(path, tmp_path)
+    assert result.shape == (60, 80)
+    assert 'stored turned (EXIF orientation 6) and is taken as it is stored' in result.notes[-1]
+    if suffix == 'webp':  # GDAL reads no world file beside it
+        return
+    # Where a world file gives the stored pixels their place, nobody expects them to be turned.
+    path.with_suffix('.wld').write_text('0.5\n0\n0\n-0.5\n400000.25\n5299999.75\n')
+    assert not any('EXIF' in note for note in _run(path, tmp_path).notes)

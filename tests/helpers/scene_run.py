@@ -53,8 +53,12 @@ def main() -> None:
     parser.add_argument('--seconds', type=float, default=0.0)
     args = parser.parse_args()
     with one_line_errors(), open_workers(args.ray, args.workers) as workers:
-        print('started', flush=True)
-        how = dict(options=SceneOptions(window=96, block=150), workers=workers, progress=False)
+
+        def settle(about: object) -> SceneOptions:
+            print('at work', flush=True)
+            return SceneOptions(window=96, block=150)
+
+        how = dict(options=settle, workers=workers, progress=False)
         found = segment_scenes([args.scenes], ['x', 'y'], SlowMaker(args.seconds), args.out, **how)
         print(f'{len(found.done)} done, {found.before} before, {len(found.failed)} failed', flush=True)
 

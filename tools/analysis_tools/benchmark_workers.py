@@ -1,5 +1,8 @@
 """Measures what more workers bring, with a model that sleeps as long as a GPU works: ratio of wall-clocks, same bytes.
 
+And what is lost beside the model: windows that blocks cost on top, and the share of its time that it waits for windows
+to be read (a thread reads ahead).
+
 python tools/analysis_tools/benchmark_workers.py [--scenes 4] [--size 8192] [--seconds-per-window 0.1] [--ray]
 """
 
@@ -19,6 +22,7 @@ from rich.table import Table
 from rs2sam2.engine.arguments import make_parser
 from rs2sam2.geo.many import segment_scenes
 from rs2sam2.geo.options import SceneOptions
+from rs2sam2.geo.windows import tile_axis
 from rs2sam2.one_line import one_line_errors
 from rs2sam2.terminal import plain_console
 from rs2sam2.workers import open_workers
@@ -67,7 +71,10 @@ def work(folder: Path, count: int, seconds: float, ray: bool) -> None:
             workers=workers,
             progress=False,
         )
-        print(f'took {time.perf_counter() - begun[0]:.3f} windows {sum(row["windows"] for row in found.rows)}')
+        wall = time.perf_counter() - begun[0]
+        waits = found.seconds['wait'] / (found.seconds['wait'] + found.seconds['predict'])
+        read = found.seconds['read']
+        print(f'took {wall:.3f} windows {sum(row["windows"] for row in found.rows)} waits {waits:.5f} read {read:.3f}')
 
 
 def main() -> None:
@@ -91,28 +98,39 @@ def main() -> None:
         (folder / 'in').mkdir()
         for number in range(args.scenes):
             write_synthetic_scene(folder / f'in/{number}.tif', args.size, args.size, seed=number)
-        table = Table('workers', 'seconds', 'ratio', 'windows')
+        table = Table('workers', 'seconds', 'ratio', 'windows', 'model waits', 'ms to read a window')
+        options = SceneOptions()
+        whole = args.scenes * len(tile_axis(args.size, options.window, options.overlap).starts) ** 2
         first, digests = None, set()
         for count in (1, 2):
-            seconds, windows = _start(folder, count, args)
+            seconds, windows, waits, read = _start(folder, count, args)
             first = first or seconds
-            table.add_row(str(count), f'{seconds:.1f}', f'{first / seconds:.3f}', windows)
+            extra = f'{windows:.0f} (+{windows / whole - 1:.1%})'
+            table.add_row(
+                str(count),
+                f'{seconds:.1f}',
+                f'{first / seconds:.3f}',
+                extra,
+                f'{waits:.1%}',
+                f'{1000 * read / windows:.0f}',
+            )
             digests.add(_digest(folder / f'out{count}'))
     console.print(table)
     console.print('same bytes' if len(digests) == 1 else 'DIFFERENT bytes')
 
 
-def _start(folder: Path, count: int, args: object) -> tuple[float, str]:
+def _start(folder: Path, count: int, args: object) -> tuple[float, ...]:
+    """Seconds, windows, share of its time that the model waits, seconds of reading."""
     launcher = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(count)]
     words = [sys.executable, *(launcher if count > 1 and not args.ray else []), __file__, '--worker', str(count)]
     words += ['--folder', str(folder), '--seconds-per-window', str(args.seconds_per_window)]
     environment = os.environ | {'OMP_NUM_THREADS': '1'}
     words += ['--ray'] if args.ray else []
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
-    found = re.search(r'took ([\d.]+) windows (\d+)', done.stdout)
+    found = re.search(r'took ([\d.]+) windows (\d+) waits ([\d.]+) read ([\d.]+)', done.stdout)
     if found is None:
         raise SystemExit(done.stdout + done.stderr)
-    return float(found[1]), found[2]
+    return tuple(map(float, found.groups()))
 
 
 def _digest(folder: Path) -> str:

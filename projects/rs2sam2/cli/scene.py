@@ -23,6 +23,7 @@ from rs2sam2.terminal import plain, plain_console
 from rs2sam2.workers import Workers, open_workers, own_device
 
 _ROWS = 40  # scenes that the table at the end names
+_NAMED = 10  # that a note names
 
 
 @dataclass(frozen=True)
@@ -176,8 +177,17 @@ def _many(
         print(plain(f'{layer.count:,} polygons, {layer.crs or "no CRS"}: {layer.path}, layer {layer.name}'))
     if len(found.layers) > 1:
         print('note: the scenes have different CRS, so each has its own layer; nothing was reprojected')
-    if found.replaced:
-        print(plain(f'note: done again, because their files were replaced: {", ".join(found.replaced)}'))
+    for what, names in (
+        ('done again, because their files were replaced', found.replaced),
+        ('failed, and what is there of them is of their earlier files', found.outdated),
+        ('finished before and not named now, they stay in index and polygons', found.unnamed),
+        ('left out of index and polygons, because files of theirs are gone (name the scenes to make them)', found.lost),
+    ):
+        if names:
+            more = f' and {len(names) - _NAMED:,} more' if len(names) > _NAMED else ''
+            print(plain(f'note: {what}: {", ".join(names[:_NAMED])}{more}'))
+    if found.own:
+        print(plain(f'note: {found.own:,} rasters in {where.out}/scenes are results of this command, and no scenes'))
     for note in (*facts['notes'], trained_on_note(facts['trained_on'])):
         print(plain(f'note: {note}'))
     return len(found.failed)

@@ -113,6 +113,15 @@ def image_size(path: str | os.PathLike, remedy: str = _REMEDY) -> tuple[int, int
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
+def orientation_of(path: str | os.PathLike) -> int:
+    """EXIF's orientation of an image file, from its header alone; 1 where it has none or PIL does not know the file."""
+    try:
+        with _opened(path, 0) as image:
+            return _orientation(image)
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError, TypeError, struct.error):
+        return 1
+
+
 @contextmanager
 def open_image(path: str | os.PathLike, remedy: str = _REMEDY) -> Iterator[Image.Image]:
     """A file as a PIL image of a checked size, not decoded yet; errors inside become one line.

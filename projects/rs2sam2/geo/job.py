@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rs2sam2.errors import ConfigError
+from rs2sam2.files import first_bytes
 from rs2sam2.geo.options import SceneOptions
 from rs2sam2.geo.reader import Ends
 from rs2sam2.geo.sources import RasterSource
 from rs2sam2.geo.vectors import vector_driver
 
-_SLUG = 40  # letters of an expression in a file's name
+_SLUG, _SLUG_BYTES = 40, 60  # letters and bytes of an expression in a file's name
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def slugs(expressions: Sequence[str]) -> list[str]:
     """Short names of expressions for files, all different: 'the large white tank' is `the-large-white-tank`."""
     names = []
     for expression in expressions:
-        name = '-'.join(re.findall(r'\w+', expression.casefold()))[:_SLUG].strip('-')
+        name = first_bytes('-'.join(re.findall(r'\w+', expression.casefold()))[:_SLUG], _SLUG_BYTES).strip('-')
         if not name or name in names:
             name = f'{name}-{hashlib.sha256(expression.encode()).hexdigest()[:6]}'.strip('-')
         names.append(name)

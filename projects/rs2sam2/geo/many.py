@@ -1,15 +1,16 @@
 """Many scenes into one folder: rasters a scene, one file of all polygons, an index; nothing is done twice."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rs2sam2.errors import RefSegError
+from rs2sam2.errors import DataError, RefSegError
 from rs2sam2.geo.board import Board
-from rs2sam2.geo.index import SceneIndex
+from rs2sam2.geo.index import SCENES, SceneIndex
 from rs2sam2.geo.job import SceneJob, check_expressions
 from rs2sam2.geo.merging import Layer, merge_polygons
 from rs2sam2.geo.options import SceneOptions
@@ -17,6 +18,7 @@ from rs2sam2.geo.predictor import WindowPredictor
 from rs2sam2.geo.result import SceneResult
 from rs2sam2.geo.run import SceneRun
 from rs2sam2.geo.scene_list import ListedScene, list_scenes
+from rs2sam2.geo.sources import is_local
 from rs2sam2.geo.units import About, AboutUnit, Failed, SceneWorker, WorkerMaker
 from rs2sam2.geo.vectors import vector_driver
 from rs2sam2.locks import hold_folder, make_writable
@@ -37,9 +39,14 @@ class ScenesResult:
         rows: of the index: one dict a finished scene and expression, those of earlier runs too.
         done: names of the scenes that this run finished.
         before: how many were finished before.
-        replaced: names of those that were, until their file was replaced.
+        replaced: names of those that were done again, because their file was replaced.
         failed: (scene, why) of the others.
+        outdated: names of failed ones of which the results of an earlier file are still there.
+        unnamed: names of finished scenes that this run was not told of; their results stay.
+        lost: names of such whose files are not all there any more; they are left out of the index and the polygons.
+        own: how many of the named rasters are results of this folder, and were left out.
         layers: of all polygons, where they were written anew.
+        seconds: of the workers, all together, by stage; see `SceneResult`.
     """
 
     folder: Path
@@ -48,7 +55,12 @@ class ScenesResult:
     before: int = 0
     replaced: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    outdated: list[str] = field(default_factory=list)
+    unnamed: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    own: int = 0
     layers: list[Layer] = field(default_factory=list)
+    seconds: Counter[str] = field(default_factory=Counter)
 
 
 def segment_scenes(
@@ -87,16 +99,24 @@ def segment_scenes(
     target = folder / 'objects.gpkg' if polygons is None else Path(os.path.abspath(polygons))
     vector_driver(target)
     listed = [
-        one._replace(scene=os.path.abspath(one.scene)) if os.path.exists(one.scene) else one
+        one._replace(scene=os.path.abspath(one.scene)) if is_local(one.scene) else one
         for one in list_scenes([os.fspath(scene) for scene in scenes])
     ]
+    # A pattern that reaches into the folder would find the rasters of the run before.
+    given = [
+        one for one in listed if Path(os.path.realpath(one.scene)).parent != Path(os.path.realpath(folder / SCENES))
+    ]
+    if not given:
+        raise DataError(f'all rasters that are named are results in {folder / SCENES}; name scenes')
     workers = workers or LocalWorker()
     make_writable(folder)
     with hold_folder(folder, 'choose another --out'), ready(workers, predictor, folder) as own:
         about = ask_about(workers, expressions)
         settled = replace(options(about) if callable(options) else options or SceneOptions(), several=about.several)
         index = SceneIndex(folder, expressions, {'model': about.identity, 'options': vars(settled)})
-        return _Many(folder, index, workers, own, settled, expressions, progress).run(listed, target)
+        found = _Many(folder, index, workers, own, settled, expressions, progress).run(given, target)
+    found.own = len(listed) - len(given)
+    return found
 
 
 @contextmanager
@@ -152,7 +172,7 @@ class _Many:
         named = index.names(listed)
         todo = [one for one in named if not index.is_finished(one)]
         found.before = len(named) - len(todo)
-        found.replaced = [one.name for one in todo if index.was_replaced(one)]
+        replaced = [one.name for one in todo if index.was_replaced(one)]
         jobs = [SceneJob(one.scene, self._expressions, self._options, index.outputs(one.name)) for one in todo]
         with Board(self._progress) as board:
             if self._own is not None:
@@ -166,14 +186,21 @@ class _Many:
                 else:
                     index.add(one, outcome)
                     found.done.append(one.name)
+                    found.seconds.update(outcome[0].seconds)
 
             blocks = {job.outputs: self._folder / BLOCKS / one.name for job, one in zip(jobs, todo, strict=True)}
             SceneRun(self._workers, board, lambda job: blocks[job.outputs], ended)(jobs)
         index.finish([one.name for one in named])
         found.rows = index.rows()
-        parts = list(dict.fromkeys(self._folder / row['polygons'] for row in found.rows))
-        if found.done or not target.exists():
+        found.replaced = [name for name in replaced if name in found.done]
+        found.outdated = [name for name in replaced if name not in found.done]
+        finished, told = {row['name'] for row in found.rows}, {one.name for one in named}
+        found.unnamed = sorted(finished - told)
+        found.lost = sorted(index.torn.keys() - finished - told)
+        if not index.is_merged(target):
+            parts = list(dict.fromkeys(self._folder / row['polygons'] for row in found.rows))
             found.layers = merge_polygons(parts, target)
+            index.note_merged(target, found.layers)
         with suppress(OSError):  # it holds what the next run goes on with, or is not there
             (self._folder / BLOCKS).rmdir()
         return found

@@ -1,6 +1,7 @@
 """Cloud-optimised GeoTIFFs on the grid of a scene."""
 
 import os
+import warnings
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,7 +10,7 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from rs2sam2.errors import DataError
@@ -56,7 +57,8 @@ def write_cog(
     options = {'compress': 'DEFLATE', 'level': 3, 'blocksize': _TILE, 'num_threads': 'ALL_CPUS', 'bigtiff': 'IF_SAFER'}
     try:
         how = 'AVERAGE' if averaged else 'NEAREST'
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE):
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE), warnings.catch_warnings():
+            warnings.simplefilter('ignore', NotGeoreferencedWarning)  # the notes say so
             rasterio.shutil.copy(virtual, path, driver='COG', overview_resampling=how, **options)
             _read_back(path, pixels)
     except GDAL_ERRORS as error:

@@ -11,6 +11,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.windows import Window
 
+from rs2sam2.datasets.images import orientation_of
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.geo.aoi import AreaOfInterest
 from rs2sam2.geo.ground import pixel_size
@@ -185,6 +186,11 @@ class SceneReader:
         else:
             why = f'no CRS: {plain}'
         self.notes.append(f'{self.path} has {why}')
+        if not placed and (orientation := orientation_of(self._source.name)) != 1:
+            self.notes.append(
+                f'{self.path} is stored turned (EXIF orientation {orientation}) and is taken as it is stored, as a GIS '
+                'shows it, words such as "left" too; rs2sam2 segment turns it upright'
+            )
         return None, transform if placed else Affine.identity()
 
     def _choose_bands(self, bands: Sequence[int] | None) -> list[int]:

@@ -9,15 +9,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from rs2sam2.errors import DataError
-from rs2sam2.files import read_regular
-from rs2sam2.geo.sources import is_local, is_referring, raster_suffixes
+from rs2sam2.files import first_bytes, read_regular
+from rs2sam2.geo.sources import companion_names, is_local, is_referring, raster_suffixes
 from rs2sam2.json_text import read_json
 
 _LISTS = ('.txt', '.lst')
 _COLLECTIONS = ('.json', '.geojson')
 _MACOS = '._'
+_LONGEST = 100  # bytes of a name; a file's name has 255, and an expression and a kind follow
 _ASSETS = ('visual', 'image', 'data', 'ortho', 'orthophoto', 'cog', 'analytic')
 _MEDIA = ('image/tiff', 'image/jp2', 'image/vnd.stac.geotiff')
 
@@ -50,7 +52,13 @@ def list_scenes(given: Sequence[str]) -> list[ListedScene]:
             found.setdefault(key, listed)
     if not found:
         raise DataError('no scene is named; give files, folders, patterns or a list')
-    return _distinct(list(found.values()))
+    return _distinct(_without_companions(list(found.values())))
+
+
+def _without_companions(scenes: list[ListedScene]) -> list[ListedScene]:
+    """Without what is no scene but belongs to one of them: `*` matches world files and overviews too."""
+    beside = {name.casefold() for one in scenes if is_local(one.scene) for name in companion_names(one.scene)}
+    return [one for one in scenes if one.scene.casefold() not in beside]
 
 
 def _expand(given: str) -> list[ListedScene]:
@@ -131,7 +139,9 @@ def _is_raster(asset: Any) -> bool:
 
 
 def _local(text: str, path: Path, where: str) -> str:
-    """A path that a file lists, taken from that file's folder."""
+    """A path that a file lists, taken from that file's folder; `file://` is one, too."""
+    if text.startswith('file:///'):
+        text = unquote(urlsplit(text).path)
     if not is_local(text) or is_referring(text):
         raise DataError(
             f'{path}, {where}: {text} is an address or a virtual raster; those are read only where you name them '
@@ -167,4 +177,5 @@ def _distinct(scenes: list[ListedScene]) -> list[ListedScene]:
 
 
 def _plain(name: str) -> str:
-    return ''.join(letter if letter.isalnum() or letter in '-_.+ ' else '_' for letter in name).strip(' .')[:100] or '_'
+    text = ''.join(letter if letter.isalnum() or letter in '-_.+ ' else '_' for letter in name)
+    return first_bytes(text.strip(' .'), _LONGEST).rstrip(' .') or '_'

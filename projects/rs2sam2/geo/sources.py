@@ -200,6 +200,13 @@ def is_referring(given: str) -> bool:
     return PurePosixPath(given).suffix.lower() in _REFERRING
 
 
+def companion_names(given: str) -> list[str]:
+    """Names that files beside a raster have, which GDAL reads with it: overviews, masks, metadata, world files."""
+    stem, suffix = os.path.splitext(given)
+    world = [suffix + 'w', suffix[:2] + suffix[-1:] + 'w', '.wld'] if suffix else ['.wld']
+    return [*(given + end for end in ('.ovr', '.msk', '.aux.xml')), *(stem + end for end in world), stem + '.aux']
+
+
 def raster_suffixes() -> tuple[str, ...]:
     """Suffixes of files that are rasters."""
     return tuple(_KINDS)

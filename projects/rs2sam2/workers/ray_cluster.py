@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from rs2sam2.workers import Work
 
 _TRIES = 3  # of a unit whose worker is lost
 _CONNECT = 10.0  # seconds that a cluster has to answer
+_PATIENCE = 60.0  # seconds until something is said of workers that are not there
 
 
 class RayWorkers:
@@ -65,7 +67,12 @@ class RayWorkers:
 
         actor = ray.remote(Actor).options(max_restarts=-1, max_task_retries=0, **self._needs)
         self._actors = [actor.remote() for _ in range(self.count)]
-        for error in ray.get([one.ready.remote() for one in self._actors]):
+        ready = [one.ready.remote() for one in self._actors]
+        _, late = ray.wait(ready, num_returns=len(ready), timeout=_PATIENCE)
+        if late:
+            text = f'{len(late)} of {self.count} workers are not ready'
+            print(f'{text}: they load the model, or the cluster has no room for them yet', file=sys.stderr)
+        for error in ray.get(ready):
             if error is not None:
                 raise error
 

@@ -1,6 +1,7 @@
 """The processes that torchrun started, on one machine or several: `RANK`, `WORLD_SIZE` and torch's store."""
 
 import pickle
+import secrets
 import sys
 import time
 from collections import deque
@@ -22,7 +23,8 @@ class TorchrunWorkers:
     What they tell each other goes through torch's store as pickles, as torch's own collectives of objects do: only the
     processes of this run write there. The store has no password: run it in a network that you trust.
 
-    When a process dies torchrun stops all of them, and starts them anew where it was told to (`--max-restarts`).
+    When a process dies torchrun stops all of them, and starts them anew where it was told to (`--max-restarts`), with
+    the same store: each start has names of its own in it.
     """
 
     apart = True
@@ -36,6 +38,7 @@ class TorchrunWorkers:
             ) from error
         self._store, self._rank, self.count = next(dist.rendezvous('env://', timeout=timedelta(minutes=30)))
         self.is_head = self._rank == 0
+        self._store = dist.PrefixStore(self._gather() if self.is_head else self._join(), self._store)
         self._runs = 0
 
     def start(self, make: Callable[[], Work]) -> Work:
@@ -73,6 +76,25 @@ class TorchrunWorkers:
         self._store.set(f'units/{self._runs}', _FAILED if failed else pickle.dumps(None))
         # The store may live in this process.
         while not failed and self._store.add('left', 0) < self.count - 1:
+            time.sleep(_LOOK)
+
+    def _gather(self) -> str:
+        """Name of this start, by which the others are met; every start has another head."""
+        name = secrets.token_hex(8)
+        self._store.set('head', name)
+        for rank in range(1, self.count):
+            self._store.set(f'{name}/met/{self._get(f"{name}/here/{rank}").decode()}', b'')
+        return name
+
+    def _join(self) -> str:
+        """Name of the start whose head meets this very process: those of earlier starts are still in the store."""
+        me = secrets.token_hex(8)
+        while True:
+            if self._store.check(['head']):
+                name = self._store.get('head').decode()
+                self._store.set(f'{name}/here/{self._rank}', me)
+                if self._store.check([f'{name}/met/{me}']):
+                    return name
             time.sleep(_LOOK)
 
     def _share(self, name: str, units: Sequence[Any]) -> Iterator[tuple[int, Any]]:
