@@ -1,6 +1,7 @@
 """Image files as people have them: depths, orientations, sizes, kinds of files. A right picture or one clear line."""
 
 import os
+import pickle
 import struct
 import zlib
 
@@ -77,6 +78,19 @@ def test_colours_of_8_bits_are_read_as_they_are(tmp_path, name):
     else:
         Image.fromarray(pixels).save(path, **(dict(lossless=True) if name.endswith('webp') else {}))
     np.testing.assert_array_equal(read_image(path, 'RGB'), pixels)
+
+
+@pytest.mark.parametrize('suffix', ['jp2', 'tif', 'png', 'jpg'])
+def test_images_in_memory_are_read_whatever_was_done_to_them(tmp_path, suffix):
+    made = Image.fromarray(np.full((8, 6, 3), 200, np.uint8))
+    made.save(path := tmp_path / f'a.{suffix}')
+    with Image.open(path) as loaded:
+        loaded.load()
+    opened = Image.open(path)
+    for image in (made, made.crop((0, 0, 6, 8)), opened, opened.copy(), loaded, pickle.loads(pickle.dumps(loaded))):
+        assert abs(load_image(image).pixels.astype(int) - 200).max() < 3
+    with pytest.raises(DataError, match='mode I;16'):
+        load_image(Image.fromarray(np.zeros((8, 6), np.uint16)))
 
 
 def test_an_8_bit_colour_map_in_a_tiff_is_not_black(tmp_path):

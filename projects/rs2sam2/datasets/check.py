@@ -5,7 +5,7 @@ import multiprocessing
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from ftfy import fix_encoding
 
@@ -39,6 +39,19 @@ NOTES = {
     'not turned': 'sentences that cannot be turned with their image by every symmetry, by reason (RandomTurn)',
 }
 """What one should know; RRSIS-D has some of it, and its published numbers include it."""
+
+
+class WordTokenizer(Protocol):
+    """Text to ids, with the id of what it does not know; None where it knows every text."""
+
+    @property
+    def unk_id(self) -> int | None:
+        """Id of an unknown piece."""
+        ...
+
+    def __call__(self, text: str) -> list[int]:
+        """Tokenize one expression."""
+        ...
 
 
 @dataclass
@@ -85,7 +98,7 @@ class _Looked:
 
 def check_datasets(
     datasets: dict[str, RefSegDataset],
-    tokenizer: Callable[[str], list[int]] | None = None,
+    tokenizer: WordTokenizer | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
     sentences: Mapping[str, Sequence[Callable[[dict], object]]] | None = None,
@@ -96,7 +109,7 @@ def check_datasets(
 
     Args:
         datasets: By name, not yet initialised (`lazy_init=True`).
-        tokenizer: Text to ids, with `unk_id`; None checks no words.
+        tokenizer: Of training; None checks no words.
         workers: Processes that open the files.
         progress: Is called with (images done, images in all).
         sentences: By name of a data set, what training does with a sample's sentence; raises `RefSegError`.

@@ -10,8 +10,13 @@ from typing import Any
 from rs2sam2.errors import DataError
 from rs2sam2.json_text import read_json
 
-_JOINED = ('baseball field', 'basketball court', 'golf field', 'ground track field', 'storage tank', 'tennis court')
-_JOINED += ('train station', 'soccer ball field', 'swimming pool', 'baseball diamond')
+_JOINED: tuple[str, ...] = ('baseball field', 'basketball court', 'golf field', 'ground track field', 'storage tank')
+_JOINED += ('tennis court', 'train station', 'soccer ball field', 'swimming pool', 'baseball diamond')
+_TABLES: dict[str, dict[str, Any]] = {
+    'images': {'id': (int, str), 'file_name': str, 'height': int, 'width': int},
+    'annotations': {'id': (int, str), 'image_id': (int, str), 'category_id': (int, str)},
+    'categories': {'id': (int, str), 'name': str},
+}
 _SPLIT = {words.replace(' ', ''): words for words in _JOINED}
 
 
@@ -56,14 +61,7 @@ def read_coco(path: str | os.PathLike) -> tuple[list[CocoImage], dict[int, str]]
             segmentation, image or category.
     """
     content = read_json(path, 'check the path, or fetch it again')
-    tables = {
-        key: _rows(content, key, fields, path)
-        for key, fields in {
-            'images': {'id': (int, str), 'file_name': str, 'height': int, 'width': int},
-            'annotations': {'id': (int, str), 'image_id': (int, str), 'category_id': (int, str)},
-            'categories': {'id': (int, str), 'name': str},
-        }.items()
-    }
+    tables = {key: _rows(content, key, fields, path) for key, fields in _TABLES.items()}
     _once([image['file_name'] for image in tables['images']], 'image file', path)
     categories = {_number(one['id'], path): one['name'] for one in tables['categories']}
     nameless = next((key for key, name in categories.items() if not name.strip()), None)

@@ -30,7 +30,7 @@ _OUTSIDE = 1.0
 # Masks drawn by hand differ more than the drawn scenes' exact ones.
 WORDING = Wording(size_margin=1.5, swapped=0.0, most_of_two=False, whole_leads=True)
 # Parts of the ground: where one ends is a matter of taste, and its colour is that of earth, grass or concrete.
-_GROUND = (
+_GROUND: tuple[str, ...] = (
     'field',
     'diamond',
     'court',
@@ -139,7 +139,7 @@ def _describe(image: CocoImage, options: _Options) -> _Described:
         )
     rng = np.random.default_rng([options.seed, stable_hash(image.file_name)])
     crowded = {one.category_id for one in image.objects if one.is_crowd}
-    left_out = Counter()
+    left_out: Counter[str] = Counter()
     masks: dict[int, np.ndarray] = {}
     for index, one in enumerate(image.objects):
         mask = _mask(image, index)
@@ -152,18 +152,18 @@ def _describe(image: CocoImage, options: _Options) -> _Described:
     seen = [
         _seen(index, mask, pixels, options.names[image.objects[index].category_id]) for index, mask in masks.items()
     ]
-    sentences: dict[int, list] = {one.object_id: [] for one in seen}
+    sentences: dict[int, list] = {thing.object_id: [] for thing in seen}
     for expression in describe_objects(seen, image.size, rng, options.per_object, WORDING):
         sentences[expression.object_id].append(expression)
     objects = []
-    for one in seen:
-        said, mask = sentences[one.object_id], masks[one.object_id]
+    for thing in seen:
+        said, mask = sentences[thing.object_id], masks[thing.object_id]
         if reason := _reason(mask, options.min_area, bool(said)):
             left_out[reason] += 1
             continue
         texts, kinds = tuple(each.text for each in said), tuple(each.kinds for each in said)
-        category_id = image.objects[one.object_id].category_id
-        objects.append(_Object(category_id, encode_mask(mask), one.bbox, int(mask.sum()), texts, kinds))
+        category_id = image.objects[thing.object_id].category_id
+        objects.append(_Object(category_id, encode_mask(mask), thing.bbox, int(mask.sum()), texts, kinds))
     present = {one.category_id for one in image.objects}
     absent = [key for key in options.may_be_absent if key not in present]
     share = options.no_target_share
@@ -188,8 +188,9 @@ def _groups(
     found = []
     for group in describe_groups(seen, image.size, rng, options.several, WORDING):
         mask = np.any([masks[key] for key in group.object_ids], axis=0)
-        boxes = np.array([one.bbox for one in seen if one.object_id in group.object_ids])
-        bbox = tuple(map(float, (*boxes[:, :2].min(0), *boxes[:, 2:].max(0))))
+        boxes = [one.bbox for one in seen if one.object_id in group.object_ids]
+        lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+        bbox = min(lefts), min(tops), max(rights), max(bottoms)
         category_id = image.objects[group.object_ids[0]].category_id
         texts, kinds = (group.text,), (group.kinds,)
         found.append(_Object(category_id, encode_mask(mask), bbox, int(mask.sum()), texts, kinds, several=True))

@@ -5,7 +5,7 @@ on the samples, never on a random state.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rs2sam2.datasets.stable_hash import stable_hash
 from rs2sam2.errors import DataError
@@ -37,10 +37,10 @@ def shuffle_expressions(samples: list[dict]) -> None:
         if neighbours:
             other = neighbours[stable_hash('expression', sample['sample_id']) % len(neighbours)]
         else:
-            other = _first_that(
-                len(samples),
+            other = _first_other(
+                expressions,
                 stable_hash('expression', sample['sample_id']),
-                lambda i, index=index: expressions[i] != expressions[index],
+                expressions[index],
                 'every sample has the same expression: expressions cannot be shuffled',
             )
         sample['expression'] = expressions[other]
@@ -57,19 +57,19 @@ def shuffle_images(samples: list[dict]) -> None:
     """
     paths = sorted({sample['img_path'] for sample in samples})
     for sample in samples:
-        other = _first_that(
-            len(paths),
+        other = _first_other(
+            paths,
             stable_hash('image', sample['sample_id']),
-            lambda i, sample=sample: paths[i] != sample['img_path'],
+            sample['img_path'],
             'every sample has the same image: images cannot be shuffled',
         )
         sample['img_path'] = paths[other]
 
 
-def _first_that(count: int, start: int, fits: Callable[[int], bool], error: str) -> int:
-    for step in range(count):
-        index = (start + step) % count
-        if fits(index):
+def _first_other(values: Sequence[str], start: int, own: str, error: str) -> int:
+    for step in range(len(values)):
+        index = (start + step) % len(values)
+        if values[index] != own:
             return index
     raise DataError(error)
 

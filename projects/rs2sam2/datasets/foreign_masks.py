@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,7 +78,7 @@ def _of_folder(folder: Path, threshold: float | None) -> list[ForeignMask]:
                 raise DataError(f'{path}: a JPEG smears the edge of a mask; write PNG')
             if suffix in PICTURES:
                 name = path.relative_to(folder).with_suffix('').as_posix()
-                masks.append(ForeignMask(name, str(path), lambda path=path: _read_picture(path, threshold)))
+                masks.append(ForeignMask(name, str(path), partial(_read_picture, path, threshold)))
     return masks
 
 

@@ -4,9 +4,9 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -214,7 +214,7 @@ def square_view(pixels: np.ndarray, side: int, nearest: bool = False) -> np.ndar
 def _orientation(image: Image.Image) -> int:
     """EXIF's orientation, 1 to 8, of an image that is not loaded yet."""
     if image.format == 'TIFF':
-        value = image.tag_v2.get(ExifTags.Base.Orientation)
+        value = tiff_tags(image).get(ExifTags.Base.Orientation)
     elif image.format == 'PNG' and 'exif' not in image.info:
         value = None  # PIL would decode the whole picture to look for EXIF after it
     else:
@@ -229,12 +229,12 @@ def _count_frames(image: Image.Image) -> int:
     if not getattr(image, 'is_animated', False):
         return 1
     if image.format != 'TIFF':
-        return image.n_frames
+        return getattr(image, 'n_frames', 1)
     frames = 1
     try:
         for page in range(1, _MOST_FRAMES):
             image.seek(page)
-            frames += not image.tag_v2.get(_PAGE_KIND, 0) & _COPY_OR_MASK
+            frames += not tiff_tags(image).get(_PAGE_KIND, 0) & _COPY_OR_MASK
     except (EOFError, SyntaxError, OSError, ValueError, TypeError, KeyError):
         pass  # no more pages, or none that PIL knows; the first is what is read
     image.seek(0)
@@ -242,20 +242,26 @@ def _count_frames(image: Image.Image) -> int:
 
 
 def bits_a_channel(image: Image.Image) -> int:
-    """Bits a channel of an image that is not loaded yet; 8 where the format has no others."""
+    """Bits a channel of an image that is not loaded yet; 8 where nothing tells of others."""
     if image.format == 'TIFF':
         return max(_tiff(image, _BITS_PER_SAMPLE), default=1)
     if image.format == 'JPEG2000':
-        return _jpeg2000_bits(image.fp)
-    arguments = [tile[3] for tile in image.tile]
+        file = getattr(image, 'fp', None)
+        return _jpeg2000_bits(file) if file else 8
+    arguments = [tile[3] for tile in getattr(image, 'tile', ())]
     if image.format == 'PPM':
         highest = [part for one in arguments if isinstance(one, tuple) for part in one[1:2] if isinstance(part, int)]
         return max([8, *(one.bit_length() for one in highest)])
     return 16 if image.format == 'PNG' and any(';16' in str(one) for one in arguments) else 8
 
 
+def tiff_tags(image: Image.Image) -> Mapping[int, Any]:
+    """The tags of a TIFF; none of one that was pickled."""
+    return getattr(image, 'tag_v2', {})
+
+
 def _tiff(image: Image.Image, tag: int) -> tuple:
-    value = image.tag_v2.get(tag, ())
+    value = tiff_tags(image).get(tag, ())
     return value if isinstance(value, tuple) else (value,)
 
 

@@ -11,7 +11,7 @@ from rs2sam2.files import read_regular
 from rs2sam2.json_text import parse_json
 
 MASK_FIELDS = ('mask', 'rle', 'polygons', 'boxes')
-_KINDS = {
+_KINDS: dict[str, type | tuple[type, ...]] = {
     'id': (str, int),
     'image': str,
     'expression': str,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def list_arrays(path: Path, threshold: float | None = None) -> list[ArrayMask]:
     stack = _Stack(path, head)
     places = [f'{path}, mask {index}' for index in range(len(ids))]
     return [
-        ArrayMask(name, place, lambda index=index, place=place: _binary(stack.read(index), threshold, place))
+        ArrayMask(name, place, partial(_of_stack, stack, index, threshold, place))
         for index, (name, place) in enumerate(zip(ids, places, strict=True))
     ]
 
@@ -64,7 +64,7 @@ class _Stack:
 
     def __init__(self, path: Path, head: _Head) -> None:
         self.path, self.head = path, head
-        self._member: BinaryIO | None = None
+        self._member: IO[bytes] | None = None
         self._next = 0
 
     def read(self, index: int) -> np.ndarray:
@@ -101,6 +101,10 @@ def _one(path: Path, name: str, threshold: float | None) -> np.ndarray:
     return _binary(_read(path, name), threshold, f'{path}, {name}')
 
 
+def _of_stack(stack: _Stack, index: int, threshold: float | None, where: str) -> np.ndarray:
+    return _binary(stack.read(index), threshold, where)
+
+
 def _read(path: Path, name: str) -> np.ndarray:
     with _opened(path) as file, file.open(f'{name}.npy') as member:
         return np.lib.format.read_array(member, allow_pickle=False)
@@ -116,7 +120,7 @@ def _head(file: zipfile.ZipFile, name: str, path: Path) -> _Head:
     return head
 
 
-def _read_head(member: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _read_head(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(member)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(member)

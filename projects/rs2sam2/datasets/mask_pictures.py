@@ -5,7 +5,7 @@ import os
 import numpy as np
 from PIL import Image
 
-from rs2sam2.datasets.images import WIDE_MODES, bits_a_channel, open_image, upright
+from rs2sam2.datasets.images import WIDE_MODES, bits_a_channel, open_image, tiff_tags, upright
 from rs2sam2.errors import DataError
 
 _REMEDY = 'save it as grey, 0 for the ground and 255 for the object, or list the sample in skip_ids'
@@ -89,13 +89,14 @@ def _indices(image: Image.Image, hidden: np.ndarray, path: str | os.PathLike, cl
 
 def _nodata(image: Image.Image) -> float | None:
     """GDAL's nodata value of a TIFF, as the pixels are after PIL's decoding."""
-    if image.format != 'TIFF' or _GDAL_NODATA not in image.tag_v2:
+    tags = tiff_tags(image) if image.format == 'TIFF' else {}
+    if _GDAL_NODATA not in tags:
         return None
     try:
-        value = float(str(image.tag_v2[_GDAL_NODATA]).strip('\0 '))
+        value = float(str(tags[_GDAL_NODATA]).strip('\0 '))
     except ValueError:
         return None
-    bits, kind = (image.tag_v2.get(tag, (default,)) for tag, default in ((_BITS_PER_SAMPLE, 1), (_SAMPLE_FORMAT, 1)))
+    bits, kind = (tags.get(tag, (default,)) for tag, default in ((_BITS_PER_SAMPLE, 1), (_SAMPLE_FORMAT, 1)))
     if bits[0] == 8 and kind[0] == 2:
         return value % 256  # PIL takes signed bytes for unsigned ones
     if image.mode == 'P' or bits[0] > 8:

@@ -5,7 +5,7 @@ checked here first.
 """
 
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -119,7 +119,7 @@ def _checked_size(size: object) -> tuple[int, int]:
     if (
         not isinstance(size, (list, tuple))
         or len(size) != 2
-        or not all(isinstance(side, Integral) and not isinstance(side, bool) and side > 0 for side in size)
+        or not all(isinstance(side, (int, np.integer)) and not isinstance(side, bool) and side > 0 for side in size)
     ):
         raise ValueError(f'its size is {size!r:.80}, not [height, width]')
     limit = max_pixels()

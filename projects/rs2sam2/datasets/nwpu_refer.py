@@ -88,7 +88,8 @@ class NWPUReferDataset(RRSISDDataset):
 
     def target_masks(self, ref: dict, instances: InstancesFile) -> tuple[list | dict, Any]:
         """Masks of all objects of a ref; see `RRSISDDataset.target_masks`."""
-        parts, categories = [], []
+        parts: list = []
+        categories = []
         for ann_id in self._ann_ids(ref):
             segmentation, category_id = super().target_masks({**ref, 'ann_id': ann_id, 'category_id': None}, instances)
             # A dict is one RLE, a list that begins with a number one polygon; else a list of RLEs or polygons.

@@ -151,6 +151,7 @@ class RRSISDDataset(RefSegDataset):
 
     def _target(self, ref: dict, no_target: bool, instances: 'InstancesFile') -> dict:
         """Build the fields that all sentences of a ref share."""
+        segmentation: list | dict
         if no_target:
             category_id = ref.get('category_id')
             segmentation, category_id = [], None if isinstance(category_id, list) else category_id

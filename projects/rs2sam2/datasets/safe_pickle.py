@@ -9,7 +9,7 @@ import os
 import re
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class _Dtype:
     def set_state(self, state: tuple) -> None:
         self.order = {'<': '<', '>': '>', '|': '|', '=': '='}[state[1]]
 
-    def values(self, raw: bytes | list, count: int) -> list:
+    def values(self, raw: Any, count: int) -> list:
         if self.code == 'O8':
             values = list(raw)
         else:
@@ -72,7 +72,7 @@ class _Array(list):
         self[:] = _nested(raw, dtype, shape, 'F' if fortran else 'C')
 
 
-def _nested(raw: bytes | list, dtype: _Dtype, shape: tuple, order: str) -> list:
+def _nested(raw: Any, dtype: _Dtype, shape: tuple, order: Literal['C', 'F']) -> list:
     count = math.prod(shape)
     if count > len(raw):
         raise ValueError(f'an array of {count:,} values in {len(raw):,} bytes')
@@ -262,7 +262,7 @@ class _Reader:
 
     def reduce(self) -> None:
         arguments, made = self.stack.pop(), self.stack.pop()
-        if not isinstance(made, _Global) or not isinstance(arguments, tuple):
+        if not isinstance(made, _Global) or made.build is None or not isinstance(arguments, tuple):
             raise _Refused(f'calling a {type(made).__name__}')
         value = made.build(*arguments)
         self.freeze(value) if isinstance(value, frozenset) else self.push(value)
@@ -312,7 +312,7 @@ def _check_depth(value: Any) -> None:
 
 
 _BYTE, _INT, _UINT, _ULONG, _DOUBLE = map(struct.Struct, ('B', '<i', '<I', '<Q', '>d'))
-_BY_NAME: dict[str, Callable[[_Reader], None]] = {
+_BY_NAME: dict[str, Callable[[_Reader], object]] = {
     '0': lambda r: r.stack.pop(),
     '1': lambda r: r.pop_to_mark(),
     '2': lambda r: r.push(r.stack[-1]),

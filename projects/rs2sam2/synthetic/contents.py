@@ -23,7 +23,7 @@ class Variety:
         same = rng.uniform(low, high)
         self._sizes = ((low, middle * 0.95), (middle * 1.1, high)) if rng.random() < 0.55 else ((same, same * 1.04),)
         several = rng.permutation(sorted(set(colours)))[:3]
-        self._colours = tuple(several) if rng.random() < 0.75 else (colours[rng.integers(len(colours))],)
+        self._colours = tuple(several) if rng.random() < 0.75 else (colours[int(rng.integers(len(colours)))],)
         self._next = int(rng.integers(6))
 
     def draw(self) -> tuple[float, str]:
@@ -61,7 +61,8 @@ def trees(canvas: Canvas, number: int, zone: str) -> None:
     kinds = [_tree(canvas) for _ in range(6)]
     for x, y in rng.uniform(4, 252, (number, 2)):
         for _ in range(rng.integers(1, 6)):
-            canvas.decorate(kinds[rng.integers(len(kinds))], *rng.normal((x, y), 8), zone)
+            kind, (near_x, near_y) = kinds[rng.integers(len(kinds))], rng.normal((x, y), 8)
+            canvas.decorate(kind, near_x, near_y, zone)
 
 
 def houses(canvas: Canvas, number: int, zone: str, angle: float) -> None:
@@ -76,7 +77,8 @@ def houses(canvas: Canvas, number: int, zone: str, angle: float) -> None:
         tile.fill(box(0, b / 4, a, b / 2), shade(tone, 0.82))
         tile.line([(-a / 2, 0), (a / 2, 0)], shade(tone, 1.25), 0.8)
         tile.fill(box(a * 0.22, -b * 0.2, 2.2, 2.2), (92, 84, 80))
-        canvas.decorate(tile.sprite('house', None, height=6), *rng.uniform(14, 242, 2), zone)
+        x, y = rng.uniform(14, 242, 2)
+        canvas.decorate(tile.sprite('house', None, height=6), x, y, zone)
 
 
 class Road:

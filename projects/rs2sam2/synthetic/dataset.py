@@ -86,7 +86,7 @@ def _describe_groups(scene: Scene, rng: np.random.Generator, train: bool) -> lis
     """A sentence that means every object of a kind; of train scenes also one of which there is none."""
     size, found = scene.image.shape[:2], []
     for group in describe_groups(scene.objects, size, rng):
-        mask = scene.masks[list(group.object_ids)].any(0)
+        mask = np.any(scene.masks[list(group.object_ids)], axis=0)
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         bbox = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
         category = scene.objects[group.object_ids[0]].category
@@ -183,8 +183,8 @@ def build_demo_dataset(
         raise DataError(f'splits {splits}: ask for at least one train scene and no negative number')
     if size < 64 or not 0 <= no_target_share < 0.5:
         raise DataError(f'size {size}, no-target share {no_target_share}: use at least 64, and 0 <= share < 0.5')
-    jobs = [(split, index) for split in _SPLITS for index in range(splits.get(split, 0))]
-    jobs = [_Job(split, index, f'{number:05d}.jpg') for number, (split, index) in enumerate(jobs)]
+    places = [(split, index) for split in _SPLITS for index in range(splits.get(split, 0))]
+    jobs = [_Job(split, index, f'{number:05d}.jpg') for number, (split, index) in enumerate(places)]
     tables = RRSISDTables(dict(enumerate(_RRSISD)))
     with new_folder(out) as root:
         for folder in (IMAGE_FOLDER, 'tokenizer'):

@@ -121,8 +121,8 @@ class Tile:
         self.cos, self.sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
         half_x = (abs(length * self.cos) + abs(width * self.sin)) / 2
         half_y = (abs(length * self.sin) + abs(width * self.cos)) / 2
-        self.half = tuple(math.ceil(half * unit + 1.5) for half in (half_x, half_y))
-        size = tuple(2 * half * OVERSAMPLE for half in self.half)
+        self.half = math.ceil(half_x * unit + 1.5), math.ceil(half_y * unit + 1.5)
+        size = 2 * self.half[0] * OVERSAMPLE, 2 * self.half[1] * OVERSAMPLE
         self._rgb = Image.new('RGB', size, base)
         self._coverage = Image.new('L', size, 0)
         self._paint = ImageDraw.Draw(self._rgb)

@@ -78,7 +78,7 @@ def coast(canvas: Canvas) -> None:
         pier, colour = variety.draw()
         for _ in range(TRIES):
             t = rng.uniform(-100, 100)
-            ((x, y),) = rotate([(line(t) + pier * 0.32, t)], angle, 128, 128)
+            ((x, y),) = rotate([(float(line(t)) + pier * 0.32, t)], angle, 128, 128)
             if canvas.place(facilities.harbor(rng, canvas.unit, pier, angle, colour), x, y, gap=7):
                 break
     ships(canvas, int(rng.integers(2, 5)), (30, 76))

@@ -56,11 +56,10 @@ def draw_mosaic(rng: np.random.Generator, size: int, most: int = 200, view: int 
         for (sprite, _, _), mask in zip(canvas.placed, masks, strict=True):
             rows, columns = np.nonzero(mask)
             labels[y + rows, x + columns] = len(objects) + 1
-            bbox = (columns.min() + x, rows.min() + y, columns.max() + 1 + x, rows.max() + 1 + y)
+            left, top, right, bottom = columns.min() + x, rows.min() + y, columns.max() + 1 + x, rows.max() + 1 + y
+            bbox = float(left), float(top), float(right), float(bottom)
             colour = sprite.colour if measure_colour(picture[mask]) == sprite.colour else None
-            objects.append(
-                ReferredObject(len(objects), sprite.category, tuple(map(float, bbox)), float(mask.sum()), colour)
-            )
+            objects.append(ReferredObject(len(objects), sprite.category, bbox, float(mask.sum()), colour))
     return Mosaic(image, labels, tuple(objects))
 
 

@@ -9,8 +9,8 @@ from rs2sam2.synthetic.canvas import Canvas
 from rs2sam2.synthetic.layouts import LAYOUTS
 from rs2sam2.text.grammar import ReferredObject, measure_colour
 
-CATEGORIES = ('airplane', 'baseball field', 'basketball court', 'bridge', 'ground track field', 'harbor', 'ship')
-CATEGORIES += ('storage tank', 'tennis court', 'vehicle')
+CATEGORIES: tuple[str, ...] = ('airplane', 'baseball field', 'basketball court', 'bridge', 'ground track field')
+CATEGORIES += ('harbor', 'ship', 'storage tank', 'tennis court', 'vehicle')
 """The classes that scenes show, as they are said."""
 
 MIN_OBJECTS, MAX_OBJECTS = 2, 6

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import sentencepiece
-from sentencepiece.sentencepiece_model_pb2 import ModelProto
+from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]  # protobuf makes it at import
 
 
 def train_tokenizer(words: Iterable[str]) -> bytes:
