@@ -14,7 +14,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.errors import NotGeoreferencedWarning
 
-from helpers.geo_scenes import BrightThings, blobs, write_scene
+from helpers.geo_scenes import UTM, BrightThings, blobs, write_scene
 from rs2sam2.errors import CheckpointError, ConfigError, DataError, RefSegError
 from rs2sam2.geo.scene import segment_scene
 
@@ -46,6 +46,13 @@ def test_not_a_raster(tmp_path):
         _fails(DataError, rf'{name} cannot be read as a raster', path, tmp_path)
     _fails(DataError, r'gone\.tif is missing', tmp_path / 'gone.tif', tmp_path)
     _fails(DataError, 'cannot be read as a raster', tmp_path, tmp_path)
+
+
+def test_a_small_file_that_claims_to_be_a_huge_scene(tmp_path):
+    profile = dict(driver='GTiff', count=1, height=400_000, width=500_000, dtype='uint8', SPARSE_OK=True)
+    with rasterio.open(tmp_path / 'a.tif', 'w', tiled=True, blockxsize=65536, blockysize=65536, **UTM, **profile):
+        pass
+    _fails(DataError, r'a\.tif has 86,[\d,]+ windows of 64 pixels', tmp_path / 'a.tif', tmp_path, window=64)
 
 
 @pytest.mark.parametrize('profile', [{}, {'tiled': True, 'blockxsize': 64, 'blockysize': 64}, {'compress': 'deflate'}])

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import rasterio
 import typer
 from starlette.websockets import WebSocketDisconnect
 
@@ -205,6 +206,16 @@ def test_a_virtual_raster_that_is_sent_is_refused(client, tree):
         assert answer.status_code == 422
         assert answer.json()['error'].startswith(f'{name} cannot be read as a raster')
     assert not list(client.service.jobs.store.folder.glob('.new-*'))
+
+
+def test_a_block_that_would_fill_the_memory_is_refused(client, tmp_path):
+    profile = dict(driver='GTiff', count=3, height=20_000, width=20_000, dtype='uint8', SPARSE_OK=True)
+    with rasterio.open(tmp_path / 'a.tif', 'w', tiled=True, blockxsize=20_000, blockysize=20_000, **profile):
+        pass
+    content = (tmp_path / 'a.tif').read_bytes()
+    answer = client.post('/scenes', files={'scene': ('a.tif', content)}, data={'expression': 'ship'})
+    assert answer.status_code == 422
+    assert answer.json()['error'].startswith('a.tif is stored in blocks of 20,000 x 20,000 pixels')
 
 
 def test_a_link_that_was_changed_after_the_job_was_made_is_not_followed(inferencer, tmp_path, tree):

@@ -166,6 +166,19 @@ def test_cancel_and_images_in_between(inferencer, scenes, tmp_path, monkeypatch)
         assert [job['id'] for job in client.get('/scenes').json()['jobs']] == [second, first]
 
 
+def test_a_scene_without_data_can_be_cancelled(inferencer, tmp_path):
+    """Its windows never come to the model."""
+    profile = dict(driver='GTiff', count=3, height=4_000, width=4_000, dtype='uint8', nodata=0, SPARSE_OK=True)
+    with rasterio.open(tmp_path / 'empty.tif', 'w', tiled=True, blockxsize=512, blockysize=512, **profile):
+        pass
+    with service(inferencer, tmp_path, roots=(tmp_path,)) as client:
+        job = post(client, path='empty.tif', window=64)
+        while client.get(f'/scenes/{job["id"]}').json()['progress'] == 0:
+            threading.Event().wait(0.01)
+        client.delete(f'/scenes/{job["id"]}')
+        assert ended(client, job['id'])['state'] == 'cancelled'
+
+
 def test_what_a_killed_server_left_goes_on(inferencer, scenes, tmp_path):
     store = JobStore(tmp_path / 'jobs')
     store.folder.mkdir()

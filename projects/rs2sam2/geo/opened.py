@@ -9,6 +9,7 @@ from pathlib import Path
 
 import rasterio
 
+from rs2sam2.errors import DataError
 from rs2sam2.files import digest
 from rs2sam2.geo.aoi import read_aoi
 from rs2sam2.geo.blend import Blend, blend_windows, predict_checked
@@ -32,9 +33,10 @@ from rs2sam2.geo.questions import Wish, all_questions, ask
 from rs2sam2.geo.reader import SceneReader
 from rs2sam2.geo.result import SceneResult
 from rs2sam2.geo.vectors import PolygonFile
-from rs2sam2.geo.windows import WindowGrid, tile_axis
+from rs2sam2.geo.windows import WindowGrid, count_windows, tile_axis
 
 CACHE = 64 * 2**20  # bytes of decoded blocks that GDAL keeps
+_MOST_WINDOWS = 2_000_000  # each takes memory from the start; a file of a few kilobytes can claim any size
 _STRIP_CACHE = 512 * 2**20  # the most it keeps where rows are stored whole, so that no strip is decoded twice
 
 
@@ -293,4 +295,11 @@ def _plan_windows(reader: SceneReader, window: int, overlap: float, padded: bool
     sides = (window, window)
     if not padded and max(reader.grid_shape) <= window:
         sides = reader.grid_shape
+    count = math.prod(count_windows(n, side, overlap) for n, side in zip(reader.grid_shape, sides, strict=True))
+    if count > _MOST_WINDOWS:
+        height, width = reader.grid_shape
+        raise DataError(
+            f'{reader.path} has {count:,} windows of {window} pixels ({width:,} x {height:,} pixels for the model), '
+            f'more than {_MOST_WINDOWS:,}: cut it, or take larger windows or more metres a pixel'
+        )
     return WindowGrid(*(tile_axis(n, side, overlap) for n, side in zip(reader.grid_shape, sides, strict=True)))

@@ -21,6 +21,11 @@ class Axis:
     weights: np.ndarray
 
 
+def count_windows(length: int, size: int, overlap: float) -> int:
+    """How many windows `tile_axis` makes."""
+    return 1 if length <= size else 1 + math.ceil((length - size) / max(1, size - round(overlap * size)))
+
+
 def tile_axis(length: int, size: int, overlap: float) -> Axis:
     """Evenly spaced windows that cover `length` pixels, neighbours sharing at least `overlap` of their size.
 
@@ -32,9 +37,7 @@ def tile_axis(length: int, size: int, overlap: float) -> Axis:
         size: of a window, in pixels.
         overlap: 0 to 0.5, of the size.
     """
-    count = 1
-    if length > size:
-        count += math.ceil((length - size) / max(1, size - round(overlap * size)))
+    count = count_windows(length, size, overlap)
     starts = np.round(np.linspace(0, max(length - size, 0), count)).astype(int)
     shared = size if count == 1 else max(1, size - int(np.diff(starts).min()))
     distance = np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5

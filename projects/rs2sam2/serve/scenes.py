@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio.enums import Interleaving
 
+from rs2sam2.errors import DataError
 from rs2sam2.geo.scene import segment_scene
 from rs2sam2.geo.sources import RasterSource, explained, find_upload, open_raster
 from rs2sam2.inference import InferencerWindowPredictor, RefSegInferencer
@@ -18,6 +20,8 @@ from rs2sam2.serve.settings import ServeSettings
 
 # Of a client's file nothing else is looked at, not even what lies beside it.
 _ALONE = dict(GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR')
+# A block is decoded whole, and a file of a few bytes can claim one of any size.
+_MOST_BLOCK = 512 * 10**6
 
 
 class SharedWindows(InferencerWindowPredictor):
@@ -67,6 +71,11 @@ def run_scene(
     inferencer = model.turned(options.tta)
     defaults = scene_defaults(inferencer)
     folder = store.results_of(job)
+
+    def progress(share: float) -> None:
+        report(share)
+        check()  # windows without data never come to the model
+
     outputs = {name: folder / file for name, file in job.outputs.items()}
     with rasterio.Env(**(_ALONE if job.uploaded else {})):
         result = segment_scene(
@@ -83,7 +92,7 @@ def run_scene(
             min_score=options.min_score,
             min_area=options.min_area,
             simplify=options.simplify,
-            progress=report,
+            progress=progress,
         )
     told = {name: getattr(result, name) for name in SceneFound.model_fields if hasattr(result, name)}
     notes = [*result.notes, *inferencer.expression_notes(options.expression)]
@@ -107,7 +116,14 @@ def try_scene(source: RasterSource, alone: bool) -> None:
     """Open a raster once, before a job is made of it.
 
     Raises:
-        DataError: it is none, or cannot be read.
+        DataError: it is none, cannot be read, or could only be read in parts that would fill the memory.
     """
-    with rasterio.Env(**(_ALONE if alone else {})), explained(source), open_raster(source):
-        pass
+    with rasterio.Env(**(_ALONE if alone else {})), explained(source), open_raster(source) as dataset:
+        height, width = dataset.block_shapes[0]
+        together = dataset.count if dataset.interleaving == Interleaving.pixel else 1
+        size = height * width * together * np.dtype(dataset.dtypes[0]).itemsize
+    if size > _MOST_BLOCK:
+        raise DataError(
+            f'{source.given} is stored in blocks of {width:,} x {height:,} pixels, more than {_MOST_BLOCK // 10**6} MB '
+            'each: store it tiled (gdal_translate -co TILED=YES)'
+        )
