@@ -120,6 +120,12 @@ def test_what_cannot_be_done_is_said_in_one_line(client, fields, said):
     assert '\n' not in answer.json()['error']
 
 
+def test_two_images_are_not_taken_for_one(client):
+    files = [('image', ('a.png', picture())), ('image', ('b.png', picture()))]
+    answer = client.post('/segment', files=files, data={'expression': 'ship'})
+    assert (answer.status_code, answer.json()) == (422, {'error': 'image is given 2 times: send it once'})
+
+
 def test_one_bad_expression_of_a_batch_harms_no_other(client):
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda text: ask(client, picture(), text), ['ship', ' ', 'red', ' ']))

@@ -82,6 +82,8 @@ def test_a_job_gives_the_files_of_the_command(client, inferencer, scenes, tmp_pa
         (dict(path='scene.tif', tta='x'), 'tta'),
         (dict(path='scene.tif', expression='  '), 'the expression is empty'),
         (dict(path='scene.tif', colour='x'), 'colour'),
+        (dict(path=['scene.tif', 'other.tif']), 'path is given 2 times: send it once'),
+        (dict(path='scene.tif', expression=['ship', 'red']), 'expression is given 2 times: send it once'),
     ],
 )
 def test_what_cannot_be_done_is_said_before_a_job_is_made(client, fields, said):
@@ -135,6 +137,23 @@ def test_a_scene_that_is_gone_is_told(inferencer, tmp_path, scenes):
         (tmp_path / 'scene.tif').unlink()
         job = ended(client, client.service.jobs.add('scene.tif', OPTIONS, None, place).id)
     assert (job['state'], job['error']) == ('failed', 'scene.tif is no file')
+
+
+def test_parts_of_files(client):
+    address = ended(client, post(client, path='scene.tif')['id'])['files']['mask']
+    whole = client.get(address).content
+    for asked, status, content in (
+        ('bytes=2-9', 206, whole[2:10]), ('bytes=-5', 206, whole[-5:]), ('bytes=9-99999999', 206, whole[9:]),
+    ):  # fmt: skip
+        answer = client.get(address, headers={'Range': asked})
+        assert (answer.status_code, answer.content) == (status, content)
+    for asked, status, said in (
+        ('bytes=a-b', 400, 'Range'), ('lines=1-2', 400, 'bytes'), ('bytes=99999999-', 416, 'Requested'),
+    ):  # fmt: skip
+        answer = client.get(address, headers={'Range': asked})
+        assert answer.status_code == status
+        assert said in answer.json()['error']
+    assert answer.headers['content-range'] == f'bytes */{len(whole)}'
 
 
 def test_cancel_and_images_in_between(inferencer, scenes, tmp_path, monkeypatch):

@@ -13,6 +13,8 @@ from rs2sam2.geo.reader import SceneReader
 from rs2sam2.geo.storage import DiskRaster
 from rs2sam2.geo.windows import WindowGrid
 
+_SEEN = 8  # batches of windows without data, after which it is said that they were seen
+
 
 def predict_checked(predictor: WindowPredictor, images: list[np.ndarray], expression: str) -> np.ndarray:
     """The predictor's log-odds, (n, h, w) float32, writable.
@@ -118,7 +120,7 @@ def blend_windows(
 def _read_batches(
     reader: SceneReader, grid: WindowGrid, places: list[tuple[int, int]], batch_size: int, clock: StageClock
 ) -> Iterator[tuple[int, list[tuple[tuple[int, int], np.ndarray]]]]:
-    """(windows dealt with, those that hold data with their images), full batches where there is data."""
+    """(windows dealt with, those that hold data with their images): full batches, or less where much holds no data."""
     seen, held = 0, []
     for place in places:
         with clock('read'):
@@ -126,7 +128,7 @@ def _read_batches(
         seen += 1
         if valid is None or valid.any():
             held.append((place, image))
-        if len(held) == batch_size:
+        if len(held) == batch_size or seen == _SEEN * batch_size:
             yield seen, held
             seen, held = 0, []
     if seen:

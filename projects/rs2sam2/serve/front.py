@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -18,6 +20,7 @@ PATIENCE = 20.0
 """Seconds that any body may take."""
 SLOWEST = 20_000
 """Bytes a second that a longer one must bring on average."""
+_LENGTH = re.compile('[0-9]{1,18}')
 
 
 class FrontDoor:
@@ -39,7 +42,7 @@ class FrontDoor:
             return await send({'type': 'websocket.close', 'code': 1008})
         refusal = self._refusal(scope['path'], scope['headers'])
         if refusal is None:
-            return await self.app(scope, _Metered(receive, self.settings.max_upload), send)
+            return await self.app(scope, _Metered(receive, self.settings.max_upload), _InJson(send))
         await send_error(send, refusal)
 
     def _refusal(self, path: str, headers: list[tuple[bytes, bytes]]) -> HTTPException | None:
@@ -50,7 +53,7 @@ class FrontDoor:
             text = 'send the token of this service, as the header "Authorization: Bearer TOKEN"'
             return HTTPException(401, text, {'WWW-Authenticate': 'Bearer'})
         length = header_values(headers, b'content-length')
-        if length and (not length[0].isdigit() or int(length[0]) > settings.max_upload):
+        if length and (not _LENGTH.fullmatch(length[0]) or int(length[0]) > settings.max_upload):
             return too_large(settings.max_upload)
         return None
 
@@ -76,6 +79,25 @@ class _Metered:
         if self._bytes > self._most:
             raise too_large(self._most)
         return message
+
+
+class _InJson:
+    """An answer; what refuses in plain words, as files do with ranges that they have not, becomes one JSON line."""
+
+    def __init__(self, send: Callable) -> None:
+        self._send, self._refusal = send, None
+
+    async def __call__(self, message: Any) -> None:
+        if message['type'] == 'http.response.start' and message['status'] >= 400:
+            kind = header_values(message['headers'], b'content-type')
+            if kind and kind[0].startswith('text/plain'):
+                self._refusal = message
+                return
+        if self._refusal is None:
+            return await self._send(message)
+        text = message['body'].decode() or HTTPStatus(self._refusal['status']).phrase
+        kept = {name.decode(): value.decode() for name, value in self._refusal['headers'] if name == b'content-range'}
+        await send_error(self._send, HTTPException(self._refusal['status'], text, kept))
 
 
 def too_large(most: int) -> HTTPException:

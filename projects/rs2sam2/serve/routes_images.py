@@ -5,14 +5,14 @@ from functools import partial
 from typing import Annotated
 
 from anyio import CapacityLimiter, fail_after, to_thread
-from fastapi import APIRouter, Form, Response
+from fastapi import APIRouter, Depends, Form, Response
 from fastapi.responses import JSONResponse
 
 from rs2sam2.errors import DataError
 from rs2sam2.serve import answers
 from rs2sam2.serve.images import read_asks
 from rs2sam2.serve.schemas import Image, Segmentation
-from rs2sam2.serve.service import LateError, Shared, problems
+from rs2sam2.serve.service import LateError, Shared, each_once, problems
 
 GEOJSON = 'application/geo+json'
 _OTHER_FORMS = {
@@ -29,6 +29,7 @@ router = APIRouter()
     summary='Segment an image',
     response_model=Segmentation,
     responses={200: {'content': _OTHER_FORMS}, **problems(400, 408, 413, 422, 429, 504)},
+    dependencies=[Depends(each_once('expression', 'point'))],
 )
 async def segment(form: Annotated[Image, Form(media_type='multipart/form-data')], service: Shared) -> Response:
     """One image, one or more expressions; requests that come together are one batch.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from anyio import to_thread
-from fastapi import APIRouter, Form, HTTPException
+from fastapi import APIRouter, Depends, Form, HTTPException
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 
@@ -16,7 +16,7 @@ from rs2sam2.serve.jobs import Job
 from rs2sam2.serve.paths import allowed_scene
 from rs2sam2.serve.scenes import try_scene
 from rs2sam2.serve.schemas import JobAnswer, Jobs, Scene, SceneOptions
-from rs2sam2.serve.service import Service, Shared, problems
+from rs2sam2.serve.service import Service, Shared, each_once, problems
 from rs2sam2.terminal import plain
 
 _TYPES = {
@@ -34,6 +34,7 @@ router = APIRouter()
     summary='Segment a scene',
     response_model=JobAnswer,
     responses=problems(400, 408, 413, 422, 429, 503),
+    dependencies=[Depends(each_once())],
 )
 async def add_scene(form: Annotated[Scene, Form(media_type='multipart/form-data')], service: Shared) -> dict:
     """Take a job: a scene's path below a folder that the server may read, or a GeoTIFF.
@@ -69,7 +70,11 @@ async def delete_scene(job_id: JobId, service: Shared) -> dict:
     '/scenes/{job_id}/files/{name}',
     summary='A result file',
     response_class=FileResponse,
-    responses={200: {'content': {kind: {} for kind in _TYPES.values()}}, **problems(404, 409, 422)},
+    responses={
+        200: {'content': {kind: {} for kind in _TYPES.values()}},
+        206: {'description': 'The part that the header Range asks for.'},
+        **problems(400, 404, 409, 416, 422),
+    },
 )
 async def get_file(job_id: JobId, name: Literal['mask', 'polygons', 'probability'], service: Shared) -> FileResponse:
     """The mask (GeoTIFF: 1, 0, 255 no data), the polygons, or the probabilities."""
@@ -77,9 +82,13 @@ async def get_file(job_id: JobId, name: Literal['mask', 'polygons', 'probability
     if name not in job.outputs:
         raise HTTPException(404, f'{name} was not asked for')
     path = service.jobs.store.results_of(job) / job.outputs[name]
-    if job.state != 'done' or not path.is_file():
+    try:
+        known = path.stat() if job.state == 'done' else None
+    except FileNotFoundError:
+        known = None
+    if known is None:
         raise HTTPException(409, f'the job is {job.state}: it has no files')
-    return FileResponse(path, media_type=_TYPES[path.suffix], filename=path.name)
+    return FileResponse(path, media_type=_TYPES[path.suffix], filename=path.name, stat_result=known)
 
 
 def _add(form: Scene, service: Service) -> Job:

@@ -2,8 +2,8 @@
 
 import math
 import statistics
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from rs2sam2.errors import RefSegError
+from rs2sam2.errors import DataError, RefSegError
 from rs2sam2.serve.metrics import Metrics
 from rs2sam2.serve.model import SharedModel
 from rs2sam2.serve.runner import JobRunner
@@ -78,6 +78,22 @@ def _service(request: Request) -> Service:
 Shared = Annotated[Service, Depends(_service)]
 
 
+def each_once(*several: str) -> Callable:
+    """A dependency of routes that refuses a form's field that is there twice, where the last one would win silently.
+
+    Args:
+        several: fields that may be there more than once.
+    """
+
+    async def check(request: Request) -> None:
+        counts = Counter(name for name, _ in (await request.form()).multi_items() if name not in several)
+        for name, count in counts.items():
+            if count > 1:
+                raise DataError(f'{name[:200]} is given {count} times: send it once')
+
+    return check
+
+
 def problems(*statuses: int) -> dict[int, dict]:
     """For the OpenAPI document: with which statuses a route refuses, beside those of every route."""
     texts = {
@@ -88,6 +104,7 @@ def problems(*statuses: int) -> dict[int, dict]:
         408: 'The body came too slowly.',
         409: 'The job has no such file yet.',
         413: 'The body is too large.',
+        416: 'The file has no such part.',
         422: 'The image, scene or a value cannot be used.',
         429: 'Too much waits; the header Retry-After says when to try again.',
         500: 'An error of the server, told in its log.',
