@@ -11,14 +11,16 @@ import pyogrio
 import rasterio
 import shapely
 from pyproj import Geod
+from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
 
 from helpers.geo_scenes import UTM, BrightThings, blobs, rotated, write_scene
 from rs2sam2.errors import ConfigError
-from rs2sam2.geo.rasters import NODATA
+from rs2sam2.geo.rasters import NODATA, write_cog
 from rs2sam2.geo.scene import segment_scene
+from rs2sam2.geo.storage import DiskRaster
 
 RASTERS = ['5b90f92da0d7280005fab355_4310', 'OSBS_029', 'RGB.byte', 'cogeo', 'naip_rgbn', 'test_tiled']
 
@@ -427,3 +429,18 @@ def test_polygons_are_valid_for_every_mask(tmp_path, grid, suffix):
         assert shapely.is_valid(polygons).all()
         assert columns['pixels'].sum() == mask.sum()
         np.testing.assert_array_equal(rasterize(list(polygons), mask.shape, transform=grid['transform']), mask)
+
+
+@pytest.mark.parametrize('averaged', [False, True])
+def test_the_bytes_of_a_cog_do_not_depend_on_the_threads(tmp_path, averaged):
+    values = np.random.default_rng(0).integers(0, 255, (1400, 1700), dtype=np.uint8)
+    written = []
+    for threads in (1, 2, 5):
+        folder = tmp_path / str(threads)
+        folder.mkdir()
+        pixels = DiskRaster(folder / 'pixels.bin', *values.shape, np.uint8)
+        pixels.write(0, 0, values)
+        place = CRS.from_epsg(32632), UTM['transform']
+        write_cog(pixels, folder / 'a.tif', *place, {'a': 'b'}, averaged=averaged, threads=threads)
+        written.append((folder / 'a.tif').read_bytes())
+    assert written[0] == written[1] == written[2]

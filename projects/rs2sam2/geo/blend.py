@@ -1,7 +1,7 @@
 """Windows of a scene through the model, blended into rasters of log-odds."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,10 +70,10 @@ def blend_windows(
     batch_size: int,
     clock: StageClock,
 ) -> Iterator[int]:
-    """Runs windows and blends them; a thread reads the next batch while the model works.
+    """Runs windows and blends them; while the model works one thread reads the next batch and one blends the last.
 
     A window is read once for all questions, and its batches are those that each question alone would have. Windows
-    without data are not predicted.
+    without data are not predicted. Answers are added in their order, whatever the threads do.
 
     Args:
         reader: of the scene.
@@ -81,7 +81,7 @@ def blend_windows(
         blends: the questions.
         predictor: the model.
         batch_size: windows at a time.
-        clock: counts 'read' (in its thread), 'wait' (for it), 'predict' and 'blend'.
+        clock: counts 'read' and 'blend' (in their threads), 'wait' (for them) and 'predict'.
 
     Yields:
         After each batch that was read, how many windows it dealt with.
@@ -90,31 +90,43 @@ def blend_windows(
     batches = _read_batches(reader, grid, places, batch_size, clock)
     pending: list[list[tuple[tuple[int, int], np.ndarray]]] = [[] for _ in blends]
 
-    def run(number: int, count: int) -> None:
-        while len(pending[number]) >= count > 0:
-            batch, pending[number] = pending[number][:count], pending[number][count:]
-            with clock('predict'):
-                log_odds = predict_checked(predictor, [image for _, image in batch], blends[number].text)
-                blends[number].scores += window_scores(predictor, log_odds)
-            with clock('blend'):
-                for (place, _), window in zip(batch, log_odds, strict=True):
-                    blends[number].add(grid, reader.grid_shape, place, window)
+    def add(blend: Blend, answered: list[tuple[int, int]], log_odds: np.ndarray) -> None:
+        with clock('blend'):
+            for place, window in zip(answered, log_odds, strict=True):
+                blend.add(grid, reader.grid_shape, place, window)
 
-    with ThreadPoolExecutor(1, 'scene-reader') as thread:
-        upcoming = thread.submit(next, batches, None)
+    with ThreadPoolExecutor(1, 'scene-reader') as reading, ThreadPoolExecutor(1, 'scene-blender') as blending:
+        upcoming = reading.submit(next, batches, None)
+        last: Future | None = None
+
+        def run(number: int, count: int) -> None:
+            nonlocal last
+            while len(pending[number]) >= count > 0:
+                batch, pending[number] = pending[number][:count], pending[number][count:]
+                with clock('predict'):
+                    log_odds = predict_checked(predictor, [image for _, image in batch], blends[number].text)
+                    blends[number].scores += window_scores(predictor, log_odds)
+                # At most one batch waits to be blended, so that memory stays the same.
+                if last is not None:
+                    with clock('wait'):
+                        last.result()
+                last = blending.submit(add, blends[number], [place for place, _ in batch], log_odds)
+
         while True:
             with clock('wait'):
                 batch = upcoming.result()
             if batch is None:
                 break
-            upcoming = thread.submit(next, batches, None)
+            upcoming = reading.submit(next, batches, None)
             seen, held = batch
             for number, blend in enumerate(blends):
                 pending[number] += [(place, image) for place, image in held if place in blend.places]
                 run(number, batch_size)
             yield seen
-    for number in range(len(blends)):
-        run(number, len(pending[number]))
+        for number in range(len(blends)):
+            run(number, len(pending[number]))
+        if last is not None:
+            last.result()
 
 
 def _read_batches(

@@ -1,11 +1,15 @@
 """From blended log-odds on the model's grid to mask, probability and polygons on the scene's own grid."""
 
 import math
+import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import rasterio
 from PIL import Image
+from rasterio.errors import NotGeoreferencedWarning
 from scipy.special import expit
 
 from rs2sam2.geo.blocks import BlendedLogOdds
@@ -13,7 +17,7 @@ from rs2sam2.geo.clock import StageClock
 from rs2sam2.geo.coarse import CoarseMap
 from rs2sam2.geo.outputs import StagedFiles
 from rs2sam2.geo.polygons import PolygonTracer, TracedObject
-from rs2sam2.geo.rasters import NODATA, PROBABILITY_STEPS, quantise, write_cog
+from rs2sam2.geo.rasters import COG_CACHE, NODATA, PROBABILITY_STEPS, quantise, write_cog
 from rs2sam2.geo.reader import SceneReader
 from rs2sam2.geo.storage import DiskRaster
 from rs2sam2.geo.vectors import PolygonFile
@@ -75,28 +79,53 @@ class SceneExport:
         for traced in self._trace(rejected):
             self._polygons.add(self._expression, traced)
             self.objects += 1
-        for name, (path, pixels) in self._rasters.items():
-            with self._clock('cog'):
-                scale, averaged = (1.0, False) if name == 'mask' else (1 / PROBABILITY_STEPS, True)
-                staged = self._files.staged(path)
-                write_cog(pixels, staged, self._reader.crs, self._reader.transform, self._tags, scale, averaged)
+        # The size of GDAL's cache and Python's warnings are the same for all threads.
+        with self._clock('cog'), rasterio.Env(GDAL_CACHEMAX=COG_CACHE), warnings.catch_warnings():
+            warnings.simplefilter('ignore', NotGeoreferencedWarning)  # the notes say so
+            with ThreadPoolExecutor(2, 'scene-cog') as threads:
+                for _ in threads.map(self._write_cog, self._rasters):
+                    pass
+
+    def _write_cog(self, name: str) -> None:
+        path, pixels = self._rasters[name]
+        scale, averaged = (1.0, False) if name == 'mask' else (1 / PROBABILITY_STEPS, True)
+        staged = self._files.staged(path)
+        write_cog(pixels, staged, self._reader.crs, self._reader.transform, self._tags, scale, averaged)
 
     def _trace(self, rejected: bool) -> Iterator[TracedObject]:
-        """Fills the rasters, and yields the objects of the mask as they end."""
-        height, width = self._reader.shape
-        # A scene resampled to many more pixels is taken in smaller tiles, so that memory stays the same.
-        side = max(16, int(_TILE * min(1.0, *self._reader.scale)))
-        for y in range(0, height, side):
-            for x in range(0, width, side):
-                self._export_tile(y, x, min(side, height - y), min(side, width - x), rejected)
-            if self._tracer is not None:
-                with self._clock('polygons'):
-                    yield from self._tracer.end_row()
+        """Fills the rasters, and yields the objects of the mask as they end.
+
+        A thread makes the next tile while objects of the last are traced.
+        """
+        with ThreadPoolExecutor(1, 'scene-tiles') as thread:
+            places = self._places()
+            upcoming = thread.submit(self._export_tile, *places[0], rejected)
+            for place, following in zip(places, [*places[1:], None], strict=True):
+                foreground, probability = upcoming.result()
+                if following is not None:
+                    upcoming = thread.submit(self._export_tile, *following, rejected)
+                if self._tracer is not None:
+                    with self._clock('polygons'):
+                        self._tracer.add(*place[:2], foreground, probability)
+                        if following is None or following[1] == 0:
+                            yield from self._tracer.end_row()
         if self._tracer is not None:
             with self._clock('polygons'):
                 yield from self._tracer.end()
 
-    def _export_tile(self, y: int, x: int, height: int, width: int, rejected: bool) -> None:
+    def _places(self) -> list[tuple[int, int, int, int]]:
+        """(y, x, height, width) of the tiles, row by row."""
+        height, width = self._reader.shape
+        # A scene resampled to many more pixels is taken in smaller tiles, so that memory stays the same.
+        side = max(16, int(_TILE * min(1.0, *self._reader.scale)))
+        return [
+            (y, x, min(side, height - y), min(side, width - x))
+            for y in range(0, height, side)
+            for x in range(0, width, side)
+        ]
+
+    def _export_tile(self, y: int, x: int, height: int, width: int, rejected: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Writes a tile of the rasters; its foreground and probability."""
         with self._clock('mask'):
             log_odds = self._log_odds(y, x, height, width)
             if self._coarse is not None:
@@ -112,9 +141,7 @@ class SceneExport:
                 self._write('mask', y, x, foreground.astype(np.uint8), valid)
             if 'probability' in self._rasters:
                 self._write('probability', y, x, quantise(probability), valid)
-        if self._tracer is not None:
-            with self._clock('polygons'):
-                self._tracer.add(y, x, foreground, probability)
+        return foreground, probability
 
     def _write(self, name: str, y: int, x: int, pixels: np.ndarray, valid: np.ndarray | None) -> None:
         if valid is not None:

@@ -1,7 +1,7 @@
 """Cloud-optimised GeoTIFFs on the grid of a scene."""
 
 import os
-import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,7 +10,7 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from rs2sam2.errors import DataError
@@ -21,7 +21,8 @@ NODATA = 255
 PROBABILITY_STEPS = 254  # a probability p is stored as round(254 p), so that 255 is left for no data
 _TILE = 512  # pixels, of a COG
 _READ = 4 * _TILE  # pixels that are compared at once
-_CACHE = 32 * 2**20  # bytes of blocks while a COG is made, which takes several times that
+COG_CACHE = 32 * 2**20
+"""Bytes of decoded blocks that GDAL should keep while COGs are made, which takes several times that."""
 
 
 def quantise(probability: np.ndarray) -> np.ndarray:
@@ -37,8 +38,11 @@ def write_cog(
     tags: dict[str, str],
     scale: float = 1.0,
     averaged: bool = False,
+    threads: int | str = 'ALL_CPUS',
 ) -> None:
     """Turns a finished uint8 raster into a COG: tiles of 512, DEFLATE, overviews, no data = 255.
+
+    Its bytes do not depend on the threads.
 
     Args:
         pixels: the numbers; closed and removed here.
@@ -48,19 +52,18 @@ def write_cog(
         tags: metadata of the file.
         scale: what the numbers are multiplied by to be read, noted in the file.
         averaged: whether an overview's pixel is the mean of the pixels under it, or else one of them.
+        threads: that compress and decompress.
 
     Raises:
         DataError: the file cannot be written, or not read back as it should be.
     """
     virtual = pixels.path.with_suffix('.vrt')
     virtual.write_text(_virtual_raster(pixels, crs, transform, tags, scale), encoding='utf-8')
-    options = {'compress': 'DEFLATE', 'level': 3, 'blocksize': _TILE, 'num_threads': 'ALL_CPUS', 'bigtiff': 'IF_SAFER'}
+    options = {'compress': 'DEFLATE', 'level': 3, 'blocksize': _TILE, 'num_threads': threads, 'bigtiff': 'IF_SAFER'}
     try:
         how = 'AVERAGE' if averaged else 'NEAREST'
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE), warnings.catch_warnings():
-            warnings.simplefilter('ignore', NotGeoreferencedWarning)  # the notes say so
-            rasterio.shutil.copy(virtual, path, driver='COG', overview_resampling=how, **options)
-            _read_back(path, pixels)
+        rasterio.shutil.copy(virtual, path, driver='COG', overview_resampling=how, **options)
+        _read_back(path, pixels, threads)
     except GDAL_ERRORS as error:
         text = ' '.join(str(error).split())
         raise DataError(
@@ -90,7 +93,7 @@ def _virtual_raster(pixels: DiskRaster, crs: CRS | None, transform: Affine, tags
     return ElementTree.tostring(root, encoding='unicode')
 
 
-def _read_back(path: Path, pixels: DiskRaster) -> None:
+def _read_back(path: Path, pixels: DiskRaster, threads: int | str) -> None:
     """Reads all that was written: on a full disk GDAL may close a file without an error, whatever is missing in it.
 
     Raises:
@@ -99,19 +102,25 @@ def _read_back(path: Path, pixels: DiskRaster) -> None:
     """
     with open(path, 'rb') as file:
         os.fsync(file.fileno())
-    with rasterio.open(path) as written:
+    with rasterio.open(path, num_threads=threads) as written:
         _check_tiles(written)
-        for y, x in np.ndindex(-(-pixels.height // _READ), -(-pixels.width // _READ)):
-            y, x = y * _READ, x * _READ
-            size = min(_READ, pixels.height - y), min(_READ, pixels.width - x)
-            if not np.array_equal(written.read(1, window=Window(x, y, *size[::-1])), pixels.read(y, x, *size)):
+        for window in _windows(written):
+            y, x, height, width = window.row_off, window.col_off, window.height, window.width
+            if not np.array_equal(written.read(1, window=window), pixels.read(y, x, height, width)):
                 raise RasterioError(f'the pixels from row {y}, column {x} on read otherwise than they were written')
         levels = len(written.overviews(1))
     for level in range(levels):
-        with rasterio.open(path, overview_level=level) as overview:
+        with rasterio.open(path, overview_level=level, num_threads=threads) as overview:
             _check_tiles(overview)
-            for _, window in overview.block_windows(1):
+            for window in _windows(overview):
                 overview.read(1, window=window)
+
+
+def _windows(raster: rasterio.DatasetReader) -> Iterator[Window]:
+    height, width = raster.shape
+    for y in range(0, height, _READ):
+        for x in range(0, width, _READ):
+            yield Window(x, y, min(_READ, width - x), min(_READ, height - y))
 
 
 def _check_tiles(raster: rasterio.DatasetReader) -> None:
