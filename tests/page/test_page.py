@@ -95,7 +95,7 @@ def test_opacity_changes_the_mask_only(inferencer, image):
 
 def test_files_hold_the_mask(inferencer, image, tmp_path):
     session = open_picture(str(image)).segment(inferencer, 'ship', 0)
-    png, geojson = session.save(tmp_path)
+    png, geojson = session.save(tmp_path).files
     np.testing.assert_array_equal(np.asarray(Image.open(png)) > 0, session.result.mask)
     collection = json.loads(Path(geojson).read_text())
     assert area_of_polygons(collection) == session.result.area > 0
@@ -177,6 +177,39 @@ def test_a_large_geotiff_goes_window_by_window_as_a_scene_does(inferencer, tmp_p
         session.click(10, 10, ON_TARGET).segment(inferencer, 'ship', 0, tmp_path / 'files')
 
 
+def test_polygons_are_cleaned_as_those_of_scenes_are(inferencer, tmp_path):
+    pytest.importorskip('pyogrio')
+    mask = np.zeros((30, 40), bool)
+    mask[2:12, 2:12] = mask[20:22, 30:33] = True
+    mask[12, 2:4] = True
+    for path in (_scene(tmp_path / 'a.tif', (30, 40)), make_image(tmp_path / 'a.png')):
+        session = open_picture(str(path)).segment(inferencer, 'ship', 0)
+        session = replace(session, result=replace(session.result, mask=mask))
+        whole, cleaned = session.save(tmp_path), session.save(tmp_path, '10', '2')
+        assert not [note for _, note in whole.facts() if 'left out' in note]
+        (feature,) = json.loads(Path(cleaned.files[1]).read_text())['features']
+        assert len(feature['geometry']['coordinates'][0]) < 7
+        assert [note for _, note in cleaned.facts() if note.startswith('1 polygons below the smallest area')]
+        assert (np.asarray(Image.open(cleaned.files[0])) > 0).sum() == mask.sum()
+    with pytest.raises(ConfigError, match='no known ground resolution'):
+        session.save(tmp_path, '50m2')
+    with pytest.raises(ConfigError, match="simplify is 'much'"):
+        session.segment(inferencer, 'ship', 0, tmp_path, simplify='much')
+
+
+def test_a_large_geotiff_has_clean_polygons_too(inferencer, tmp_path):
+    pytest.importorskip('pyogrio')
+    session = open_picture(str(_scene(tmp_path / 'scene.tif')))
+    files = [tmp_path / name for name in ('plain', 'clean')]
+    for folder in files:
+        folder.mkdir()
+    plain = session.segment(inferencer, 'ship', 0, files[0])
+    clean = session.segment(inferencer, 'ship', 0, files[1], min_area=' 40m2 ')
+    count = [len(json.loads(Path(one.files[1]).read_text())['features']) for one in (plain, clean)]
+    assert count[0] > count[1]
+    assert any(note.startswith(f'{count[0] - count[1]:,} polygons below') for _, note in clean.facts())
+
+
 def test_what_the_reader_notes_is_shown(inferencer, tmp_path):
     pytest.importorskip('pyogrio')
     session = open_picture(str(_scene(tmp_path / 'a.tif', (30, 40), crs=None)))
@@ -232,6 +265,7 @@ def test_an_error_keeps_the_picture_and_clears_the_rest(handlers, image, tmp_pat
     assert 'bad.png' in text
     assert str(tmp_path) not in text
     assert handlers.segment(Session(), 'ship', 0, False, 0.5)[1] is None
+    assert "min_area is 'x'" in handlers.segment(session, 'ship', 0, False, 0.5, 'x')[2]
 
 
 def test_the_hint_says_what_is_next_and_drawing_empties_the_upload_box(handlers):

@@ -119,6 +119,14 @@ class Page:
                         label='Average over turned copies', info='Image and words turn together; 8 forwards.',
                         elem_id='turned',
                     )  # fmt: skip
+                    with gr.Accordion('Clean the polygons', open=False, elem_id='cleaning'):
+                        min_area = gr.Textbox(
+                            label='Leave out smaller ones', placeholder='20 (pixels) or 50m2',
+                            info='The mask keeps them.', lines=1, max_lines=1,
+                        )  # fmt: skip
+                        simplify = gr.Textbox(
+                            label='Simplify outlines by', placeholder='1.5 (pixels) or 2m', lines=1, max_lines=1
+                        )
                 with gr.Column(scale=5, min_width=420):
                     picture = gr.Image(
                         label='Picture', interactive=False, format='png', height=560, elem_id='picture',
@@ -134,10 +142,10 @@ class Page:
             upload.upload(self.open, [session, upload, opacity], shown, **quiet)
             upload.clear(self.close, [opacity], shown, **quiet)
             draw.click(self.draw, [opacity], [*shown, expression, upload], **quiet)
-            for event in (submit.click, expression.submit):
+            for event in (submit.click, expression.submit, min_area.submit, simplify.submit):
                 event(
-                    self.segment, [session, expression, min_score, turned, opacity], shown, show_progress_on=[picture],
-                    **quiet,
+                    self.segment, [session, expression, min_score, turned, opacity, min_area, simplify], shown,
+                    show_progress_on=[picture], **quiet,
                 )  # fmt: skip
             opacity.input(
                 lambda session, value: session.picture(value) if session.image else None, [session, opacity], picture,
@@ -173,6 +181,8 @@ class Page:
         min_score: float,
         turned: bool,
         opacity: float,
+        min_area: str = '',
+        simplify: str = '',
         progress: gr.Progress = NO_PROGRESS,
     ) -> tuple:
         """Segment the open picture; where that fails, the picture stays and the old scores and files go."""
@@ -182,7 +192,8 @@ class Page:
         before = replace(session, result=None, files=())
 
         def work() -> Session:
-            return before.segment(inferencer, expression, min_score, self._new_folder(), progress)
+            folder = self._new_folder()
+            return before.segment(inferencer, expression, min_score, folder, progress, min_area, simplify)
 
         return self._try(before, work, opacity)
 

@@ -102,6 +102,8 @@ def segment_windows(
     min_score: float | None,
     folder: Path,
     report: Callable[[float], None],
+    min_area: str | None = None,
+    simplify: str | None = None,
 ) -> tuple[WindowedResult, tuple[str, str]]:
     """Segment a scene window by window into a folder.
 
@@ -112,6 +114,8 @@ def segment_windows(
         min_score: below this score nothing is segmented.
         folder: where mask.tif and mask.geojson (mask.gpkg where GeoJSON cannot name the CRS) are put.
         report: is called with the finished share.
+        min_area: smaller polygons are left out; see `segment_scene`.
+        simplify: corners of polygons are left out; see `segment_scene`.
 
     Raises:
         RefSegError: it cannot be segmented.
@@ -128,6 +132,8 @@ def segment_windows(
             window=defaults.window,
             gsd=defaults.gsd if scene.placed else None,
             min_score=min_score,
+            min_area=min_area,
+            simplify=simplify,
             progress=report,
         )
     with rasterio.open(result.mask) as mask:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from affine import Affine
 from PIL import Image, ImageDraw
-from rasterio.features import shapes
 
 from rs2sam2.errors import RefSegError
 from rs2sam2.inference import RefSegInferencer, SegmentationResult
 from rs2sam2.inference.images import InputImage, load_image
 from rs2sam2.inference.points import BESIDE, ON
+from rs2sam2.page.polygons import clean_mask, trace_mask
 from rs2sam2.visualization.overlay import FALSE, FOUND, HIT, draw_regions
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ class Session:
         min_score: float,
         folder: Path | None = None,
         report: Callable[[float], None] = lambda share: None,
+        min_area: str = '',
+        simplify: str = '',
     ) -> 'Session':
         """Segment the picture, or the scene that it shows.
 
@@ -88,23 +90,26 @@ class Session:
             min_score: the mask is emptied below this score.
             folder: where mask and polygons are put, an empty one; None: `save` makes them.
             report: is called with the finished share of a scene.
+            min_area: smaller polygons are left out of the file: pixels, or '50m2' on the ground.
+            simplify: their corners are left out where the outline moves by about so much: pixels, or '2m'.
 
         Raises:
-            RefSegError: the expression or the clicks cannot be used.
+            RefSegError: the expression, the clicks or the measures cannot be used.
         """
         least = min_score if min_score > 0 else None
+        cleaning = (min_area.strip() or None, simplify.strip() or None)
         if self.scene is not None and folder is not None:
             from rs2sam2.page.scenes import refuse_clicks, segment_windows, window_of
 
             if (window := window_of(self.scene, inferencer)) is not None:
                 if self.points or self.corners:
                     refuse_clicks(window)
-                result, files = segment_windows(self.scene, inferencer, expression, least, folder, report)
+                result, files = segment_windows(self.scene, inferencer, expression, least, folder, report, *cleaning)
                 return replace(self, result=result, files=files)
         pixels, notes = self.image.pixels, self.image.notes
         (result,) = inferencer(pixels, expression, box=self.box, point=self.points or None, min_score=least)
         done = replace(self, result=replace(result, image=self.image.name, notes=(*notes, *result.notes)))
-        return done if folder is None else replace(done, files=done.save(folder))
+        return done if folder is None else done.save(folder, *cleaning)
 
     def picture(self, opacity: float) -> np.ndarray:
         """The picture with mask and clicks over it, (h, w, 3) uint8, its longer side `VIEW_SIDE`."""
@@ -144,17 +149,28 @@ class Session:
         rows += [('Empty', result.reason)] if result.reason else []
         return rows + [('Note', note) for note in result.notes]
 
-    def save(self, folder: Path) -> tuple[str, str]:
-        """Write mask.png (255 on the target, at the picture's size) and mask.geojson; their paths."""
+    def save(self, folder: Path, min_area: str | None = None, simplify: str | None = None) -> 'Session':
+        """Write mask.png (255 on the target, at the picture's size) and mask.geojson; the session that has them.
+
+        Raises:
+            ConfigError: the measures cannot be used.
+        """
+        geometries, notes = clean_mask(self.result.mask, self.transform, self.crs, min_area, simplify)
         png, geojson = folder / 'mask.png', folder / 'mask.geojson'
         Image.fromarray(self.result.mask.astype(np.uint8) * 255).save(png)
-        geojson.write_text(json.dumps(self.polygons(), ensure_ascii=False), encoding='utf-8')
-        return str(png), str(geojson)
+        geojson.write_text(json.dumps(self.polygons(geometries), ensure_ascii=False), encoding='utf-8')
+        result = replace(self.result, notes=(*self.result.notes, *notes))
+        return replace(self, result=result, files=(str(png), str(geojson)))
 
-    def polygons(self) -> dict[str, Any]:
-        """The mask as GeoJSON along pixel edges: in the scene's CRS, else in pixels, x to the right and y down."""
+    def polygons(self, geometries: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+        """The mask as GeoJSON: in the scene's CRS, else in pixels, x to the right and y down.
+
+        Args:
+            geometries: cleaned ones; None: along the pixels' edges.
+        """
         result = self.result
-        mask = result.mask.astype(np.uint8)
+        if geometries is None:
+            geometries = trace_mask(result.mask, self.transform)
         properties = {
             'expression': result.expression,
             'score': result.score,
@@ -162,10 +178,7 @@ class Session:
             'image': result.image,
             'coordinates': self.crs or 'pixels, x to the right, y down',
         }
-        features = [
-            {'type': 'Feature', 'properties': properties, 'geometry': geometry}
-            for geometry, _ in shapes(mask, mask > 0, connectivity=4, transform=self.transform)
-        ]
+        features = [{'type': 'Feature', 'properties': properties, 'geometry': geometry} for geometry in geometries]
         collection = {'type': 'FeatureCollection', 'features': features}
         if self.crs:
             # Older than RFC 7946, which knows degrees only; GDAL and QGIS read it.
