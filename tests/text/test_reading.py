@@ -14,6 +14,8 @@ from rs2sam2.text.reading import read_expression
 
 TYPED = Path(__file__).with_name('read_sentences.txt').read_text().splitlines()
 TYPED = [line.split(' => ') for line in TYPED if not line.startswith('#')]
+ASKED = Path(__file__).with_name('asked_sentences.txt').read_text().splitlines()
+ASKED = [line.split(' => ') for line in ASKED if not line.startswith('#')]
 
 
 def notation(text):
@@ -33,10 +35,15 @@ def test_what_gis_people_type(text, expected):
     assert notation(text) == expected
 
 
+@pytest.mark.parametrize(('text', 'expected'), ASKED)
+def test_what_is_asked_in_other_words(text, expected):
+    assert notation(text) == expected
+
+
 def test_there_are_200_sentences_of_all_kinds():
     kinds = Counter(expected if expected in ('plain', 'not split') else 'split' for _, expected in TYPED)
     assert len({text for text, _ in TYPED}) == 200
-    assert kinds == {'split': 99, 'not split': 39, 'plain': 62}
+    assert kinds == {'split': 100, 'not split': 38, 'plain': 62}
 
 
 @pytest.mark.parametrize(

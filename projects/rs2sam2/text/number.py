@@ -5,13 +5,19 @@ import re
 _PREPOSITION = re.compile(
     r' (?:in|on|at|with|of|along|under|over|without|from|around|by|inside|through|across|for|that|which|to) '
 )
+# What a thing does, said behind it: 'cars parked on the street'.
+_DOING = re.compile(
+    r'(?<=\w) (?:parked|moored|anchored|docked|berthed|stacked|stored|planted|built|made|located|situated|surrounded|'
+    r'covered|standing|driving|moving|sailing|flying|lying|floating|growing|grazing|waiting|travell?ing|facing) '
+)
 _NO_PLURAL = re.compile(r'(?:ss|us|is|ous)$')
 _PLURALS = ('people', 'sheep', 'cattle', 'livestock', 'aircraft', 'children', 'persons', 'men')
 
 
 def head_noun(phrase: str) -> str:
     """The noun itself: 'roof' of 'red roof with a chimney'; empty where there is none."""
-    return (_PREPOSITION.split(f' {phrase} ')[0].split() or [''])[-1]
+    before = _PREPOSITION.split(f' {phrase} ')[0]
+    return (_DOING.split(f'{before} ')[0].split() or [''])[-1]
 
 
 def is_plural(phrase: str) -> bool:

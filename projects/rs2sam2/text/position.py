@@ -41,6 +41,7 @@ NO_PLACE = re.compile(
     '|'.join(
         (
             r'north[- ]south|south[- ]north|east[- ]west|west[- ]east',
+            rf'\bfrom (?:the )?{_WINDS} to (?:the )?{_WINDS}',
             rf'\b{_WINDS}(?:ern)?[- ]?(?:facing|bound|oriented|expos(?:ed|ures?)|sloping|arrow)',
             rf'\b{_WINDS}[- ]?(?:american|african|european)',
             rf'\b(?:facing|oriented|exposed|sloping|pointing|heading)(?: to(?:wards?)?)?(?: the)? {_WINDS}(?:wards?)?',
@@ -49,7 +50,7 @@ NO_PLACE = re.compile(
             r'\bcentral (?:reservation|station|park|bank|heating|business)',
             r'\bmiddle[- ](?:schools?|class|ages)|\bmiddle-aged|\bbottom sediments?',
             rf'\b{_WIND}ern (?:(?:red|white|black) )?(?:cedar|pine|oak|spruce|larch|hemlock)s?',
-            rf'\bwith (?:an?|the|its|their) (?:[\w-]+ )*?(?:left|right|top|bottom)s?\b(?! {_SIDE_NOUN})',
+            rf'\bwith (?:an?|the|its|their) (?:[\w-]+ )*?(?:left|right|top|bottom)s?\b(?! {_SIDE_NOUN}| of\b)',
             r'\btop (?:\d+|three|four|five|ten|twenty)\b',
             r'\b(?:upper|lower|top|bottom)[- ](?:class|decks?|floors?|storeys?|stor(?:y|ies)|levels?|layers?|canop\w+)',
             rf'\b(?:upper|lower)\s+(?:\w+\s+)?(?:{_MEASURED})\b',
@@ -71,7 +72,7 @@ NO_PLACE = re.compile(
     ),
     re.IGNORECASE,
 )  # fmt: skip
-_BEFORE = r'(?:the|at|on|in|to|from|very|far|extreme|exact|slightly|further|and|or)[\s-]+'
+_BEFORE = r'(?:the|at|on|in|to|from|very|most|far|extreme|exact|slightly|further|and|or)[\s-]+'
 _PLACE = re.compile(
     '|'.join(
         (

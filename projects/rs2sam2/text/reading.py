@@ -24,17 +24,20 @@ from rs2sam2.text.reading_words import (
     END_OF,
     FARTHEST,
     FURTHEST,
+    IS_MOST,
     LEADING,
     LOOKS,
     MOST_OF,
     NEAREST,
     NEAREST_TO,
+    NO_START,
     NOTHING,
     OF_GROUP,
     PART,
     PLACE,
     RELATION,
     ROUND,
+    SHORT_FORMS,
     SIZED,
     TRAILING,
     UNKNOWN,
@@ -120,11 +123,20 @@ def read_expression(text: str) -> Reading | None:
     Raises:
         ReadingError: it says where its object is in a way that this grammar does not know; `reason` says which.
     """
+    text = _spelled_out(text)
     said, kept = _marked(text)
     placed = uses_position(text)
     if not placed and not CHOICE.search(said) and not COUNTED.search(said):
         return None
     return _Splitter(text, kept).read(said, placed)
+
+
+def _spelled_out(text: str) -> str:
+    """The sentence in the forms that the grammar knows: 'S of the pier' -> 'south of the pier'."""
+    said = ' '.join(text.split()).replace('\u2019', "'").strip(' "\'`\u2018\u201c\u201d\u201e')
+    for pattern, name in SHORT_FORMS:
+        said = pattern.sub(name, said)
+    return said.strip(' ,')
 
 
 def _marked(text: str) -> tuple[str, list[str]]:
@@ -152,6 +164,7 @@ def _marked(text: str) -> tuple[str, list[str]]:
     said = ''.join([*pieces, said[done:]]).lower().replace('grey', 'gray')
     said = re.sub(r'(?<=>)[ -]hand\b', '', CENTRE.sub('<c>', said)).replace('>-most', '!>')
     said = re.sub(r'<([ns])> <([ew])>', r'<\1\2>', said)  # 'bottom left-hand'
+    said = re.sub(r'<([nesw])> <c>|<c> <([nesw])>', r'<\1\2>', said)  # 'top centre': the middle of the top
     return ' '.join(said.replace(',', ' , ').split()), kept
 
 
@@ -208,7 +221,7 @@ class _Splitter:
         size, colour, noun = self._adjectives(said)
         if re.search(r'\b(?:larger|bigger|smaller)\b', said) and choice is None:
             choice, size = size, None
-        if '<' in noun or ',' in noun or NOTHING.match(noun) or not head_noun(noun):
+        if '<' in noun or ',' in noun or NOTHING.match(noun) or NO_START.match(noun) or not head_noun(noun):
             raise self._refusal('a direction in no known phrase' if '<' in noun else 'it names no thing')
         if PART.match(noun):
             raise self._refusal('a part of another thing')
@@ -232,6 +245,8 @@ class _Splitter:
             return word, f'the {singular(match["rest"]) if match["two"] else match["rest"]}'
         if match := FURTHEST.match(said):
             return END_OF[match['wind']], match['rest']
+        if (match := IS_MOST.match(said)) and (match['most'] or match['wind'] in END_OF):
+            return SIZED[match['most']] if match['most'] else END_OF[match['wind']], match['rest']
         found = list(MOST_OF.finditer(said))
         if len(found) > 1:
             raise self._refusal('two choices')

@@ -15,6 +15,21 @@ Choice = Literal['left', 'right', 'upper', 'lower', Size]
 
 NEAREST, FARTHEST = 'nearest to', 'farthest from'
 
+_LETTERS = {'N': 'north', 'E': 'east', 'S': 'south', 'W': 'west'}
+SHORT_FORMS = [
+    *(
+        (re.compile(rf'\b{letter}(?= of\b)|(?<=\b(?:in|to|on|at) the ){letter}\b(?!\.\w)'), word)
+        for letter, word in _LETTERS.items()
+    ),
+    (re.compile(r'\b(north|south|east|west)(?:ern)?[- ]most\b', re.IGNORECASE), r'\1ernmost'),
+    (re.compile(r'\b(left|right|upper|lower|top|bottom)[- ]most\b', re.IGNORECASE), r'\1most'),
+    (re.compile(r'\bmost (left|right)\b(?!-)', re.IGNORECASE), r'\1most'),
+    (re.compile(r' \((?=[^()]*\)$)|\)$'), ', '),
+    (re.compile(r'(?<=\w)-(?=hand\b)', re.IGNORECASE), ' '),
+    (re.compile(r"\b(that|which|who|what|where|it|there)'s\b", re.IGNORECASE), r'\1 is'),
+]
+"""Short or rare spellings, and what stands for them; these with the case that was typed."""
+
 WINDS = {(0, -1): 'n', (1, -1): 'ne', (1, 0): 'e', (1, 1): 'se', (0, 1): 's', (-1, 1): 'sw', (-1, 0): 'w'}
 WINDS |= {(-1, -1): 'nw', (0, 0): 'c'}
 VECTORS = {name: vector for vector, name in WINDS.items()}
@@ -36,7 +51,7 @@ PLACES = (
     rf'(?:^|, ?)(?:the )?{ANY}(?: {SIDE})?(?: {FRAME})?$',
 )
 PLACE = [re.compile(pattern) for pattern in PLACES]
-ADJECTIVE = re.compile(rf'^(?P<before>(?:[a-z-]+ ){{0,3}}?){ANY} (?!of\b)(?=[a-z_])')
+ADJECTIVE = re.compile(rf'^(?P<before>(?:[a-z-]+ ){{0,3}}?){ANY}(?: {SIDE})? (?!(?:of|and|or|nor|but)\b)(?=[a-z_])')
 NUMBERS = r'(?:two|three|four|five|six|seven|eight|nine|ten|\d+)'
 SIZED: dict[str, Size] = {'large': 'large', 'larger': 'large', 'largest': 'large', 'big': 'large', 'bigger': 'large'}
 SIZED |= {'biggest': 'large', 'huge': 'large', 'greatest': 'large', 'small': 'small', 'smaller': 'small'}
@@ -57,6 +72,10 @@ FURTHEST = re.compile(
     r'^(?P<rest>.+?) (?:the )?(?:furthest|farthest) (?:(?:to|in|on|at|towards?) (?:the )?)?<(?P<wind>[nesw])@?>$'
 )
 ARE = r'(?:is|are|was|were|lies?|sits?|stands?)'
+# 'The ship that is the largest', 'which tank is leftmost'.
+IS_MOST = re.compile(
+    rf'^(?P<rest>.+?) (?:that |which |who )?{ARE} (?:the )?(?:{SUPERLATIVE}|<(?P<wind>[nesw]{{1,2}})!>)(?: one)?$'
+)
 LINK = (
     rf'(?:that|which|who|{ARE}|being|located|situated|positioned|placed|lying|standing|seen|just|directly|immediately|'
     r'slightly|somewhat|and|but|,)'
@@ -82,8 +101,21 @@ NEAREST_TO = re.compile(
 )
 VAGUE = re.compile(r'\b(?:next|adjacent|close|closer|near) to |\b(?:beside|near|nearby|alongside) ')
 ASKING = re.compile(
-    r'^(?:please )?(?:find|show|segment|mark|detect|extract|select|highlight|locate|map|outline|give me|get|'
-    r'where (?:is|are)|i (?:want|need|am looking for)|looking for)(?: me)?(?: out)? (?=\w)'
+    r'^(?:(?:please|hi|hello|now) )*(?:(?:can|could|would|will|do|did) (?:you|we|i) (?:please )?)?'
+    r'(?:find|show|segment|mark|detect|extract|select|highlight|locate|map|outline|give|get|identify|delineate|'
+    # 'Draw bridges' are bridges.
+    r'(?:count|label|draw|trace|digiti[sz]e|vectori[sz]e|see|list|pick|point|search|look)'
+    r'(?= (?:the|an?|all|every|each|both|any|me|us|out|for|at)\b)|'
+    r"(?:where|what|which|who)(?: (?:is|are)|'s)?|(?:is|are) there(?: any)?|"
+    r'tell (?:me|us)(?: (?:where|what|which))?(?: (?:is|are))?|'
+    r"(?:i|we)(?:'d| would)? (?:like|want|need|search|look)(?: to (?:see|find|have|get|segment|map))?|"
+    r"(?:i am |i'm )?looking)"
+    r'(?: me| us)?(?: out)?(?: at| for)? (?=\w)'
+)
+# Words that begin no thing: whoever asks so is not understood.
+NO_START = re.compile(
+    r"^(?:can|could|would|will|shall|should|may|do|does|did|is|are|was|were|am|i|i'\w+|you|we|they|he|she|my|me|us|what|"
+    r"which|who|whose|why|when|how|where|please|if|let|let's|there|here|yes|no|ok|okay)\b(?! of)"
 )
 ARTICLES = re.compile(
     r'^(?P<all>(?:all|every|each|both|any)(?: of)?(?: the| these| those)?|the|an?|some|this|that|these|those) '
