@@ -427,6 +427,9 @@ def test_scene_by_its_command(work_dir, tmp_path):
     refused = CliRunner().invoke(app, [str(word) for word in command])
     assert refused.exit_code == 2
     assert 'no output is named' in one_line(refused.output)
+    refused = CliRunner().invoke(app, [*map(str, command), '--out', str(tmp_path), '--candidates', 'c.gpkg'])
+    assert refused.exit_code == 2
+    assert '--candidates is of one scene' in one_line(refused.output)
 
 
 def test_a_scene_with_turned_copies_turns_with_its_scene(work_dir, tmp_path):

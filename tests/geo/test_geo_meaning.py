@@ -4,10 +4,12 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
+import shapely
 
 from helpers.geo_scenes import write_scene
 from helpers.paths import ROOT
 from rs2sam2.errors import ConfigError
+from rs2sam2.geo.candidates import FIELDS
 from rs2sam2.geo.meaning import ChosenObjects, find_objects
 from rs2sam2.geo.questions import all_questions, ask
 from rs2sam2.geo.scene import segment_scene
@@ -175,6 +177,36 @@ def test_what_is_not_chosen_is_as_unlikely_as_it_was_likely():
     assert left[0, 0] == -2
     tile = ChosenObjects([first, second], (40, 40)).gate(log_odds[8:25, 8:25], 8, 8, (40, 40))
     assert np.array_equal(tile, log_odds[8:25, 8:25])
+
+
+@pytest.mark.parametrize('suffix', ['.gpkg', '.geojson', '.shp'])
+def test_every_candidate_is_in_a_file_with_why(scene, tmp_path, suffix):
+    path = tmp_path / f'found{suffix}'
+    result, _ = segment(scene, 'the smallest ship above the tank', candidates=path, gsd=1.0, min_area=1000)
+    meta, _, outlines, columns = pyogrio.raw.read(path)
+    rows = [dict(zip(meta['fields'], row, strict=True)) for row in zip(*columns, strict=True)]
+    assert list(meta['fields']) == FIELDS
+    assert [row['part'] for row in rows] == ['target'] * 4 + ['landmark']
+    assert [row['asked'] for row in rows] == ['the ship'] * 4 + ['the tank']
+    known = (*result.candidates, *result.landmarks)
+    assert [(bool(row['taken']), row['why']) for row in rows] == [(one.taken, one.why) for one in known]
+    assert [row['taken'] for row in rows].count(1) == 2
+    assert len({row['why'] for row in rows}) > 2
+    polygons = shapely.from_wkb(outlines)
+    # On the model's grid a pixel is two of the scene's, so that edges may move by one.
+    taken = [polygon for polygon, row in zip(polygons, rows, strict=True) if row['taken']]
+    for (x, y), polygon in zip([SHIPS[0], (10, 280)], taken, strict=True):
+        left, _, _, top = polygon.bounds
+        assert abs(left - (4e5 + x / 2)) <= 1
+        assert abs(top - (5.3e6 - y / 2)) <= 1
+    assert np.allclose([row['area'] for row in rows], shapely.area(polygons))
+    assert [row['pixels'] for row in rows] == [4 * one.pixels for one in known]
+
+
+def test_a_file_of_candidates_where_nothing_is_chosen_is_empty_and_that_is_said(scene, tmp_path):
+    result, _ = segment(scene, 'ships', candidates=tmp_path / 'found.gpkg')
+    assert pyogrio.read_info(tmp_path / 'found.gpkg', layer='candidates')['features'] == 0
+    assert any(note.startswith("found.gpkg has no candidates of 'ships'") for note in result.notes)
 
 
 def test_a_scope_that_is_none(scene):

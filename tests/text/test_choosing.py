@@ -1,6 +1,7 @@
 """Choosing among objects by a reading: on true masks the sentence's own object, in every kind of sentence."""
 
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
@@ -93,10 +94,34 @@ def test_nothing_is_taken_where_nothing_fits_or_the_landmark_is_missing():
     assert not chosen('the tank on the left', []).taken
 
 
-def test_what_the_model_is_less_sure_of_is_no_leftmost_unless_nothing_else_fits():
+def test_what_may_be_none_is_the_leftmost_as_likely_as_it_is_one_and_nothing_before_it_is():
     tanks = [tank(0, 10, 10), tank(1, 120, 10), tank(2, 250, 250)]
-    decision = chosen('the leftmost tank', tanks, scores={0: 0.6, 1: 0.95, 2: 0.94})
+    scores = {0: 0.2, 1: 0.7, 2: 0.9}
+    decision = chosen('the leftmost tank', tanks, scores=scores)
     assert decision.taken == {1}
-    assert 'less sure' in decision.why[0]
-    assert chosen('the tank on the upper left', tanks, scores={0: 0.6, 1: 0.95, 2: 0.94}).taken == {0}
-    assert chosen('all tanks at the top', tanks, scores={0: 0.6, 1: 0.95, 2: 0.94}).taken == {0, 1}
+    assert decision.chances == pytest.approx({0: 0.2, 1: 0.8 * 0.7, 2: 0.8 * 0.3 * 0.9})
+    assert '(20% likely)' in decision.why[0]
+    assert chosen('the tank on the upper left', tanks, scores=scores).taken == {0}
+    assert chosen('all tanks at the top', tanks, scores=scores).taken == {0, 1}
+
+
+def test_every_object_that_may_be_the_landmark_is_tried():
+    ships = [tank(0, 10, 150, category='ship'), tank(1, 10, 20, category='ship')]
+    piers = [tank(8, 100, 150, category='pier'), tank(9, 100, 20, category='pier')]
+    # The likelier pier has an unlikely ship beside it.
+    decision = chosen('the ship left of the pier', ships, piers, scores={0: 0.1, 1: 0.9, 8: 0.6, 9: 0.5})
+    assert decision.taken == {1}
+    assert decision.landmark.taken == {8}
+    assert chosen('the ship left of the pier', ships, piers, scores={0: 0.8, 1: 0.9, 8: 0.9, 9: 0.3}).taken == {0}
+
+
+def test_chances_are_those_of_all_worlds():
+    """Against counting: every object is there or not, and the sentence means the first that is."""
+    tanks = [tank(number, 20 * number + 5, 37 * number % 280) for number in range(6)]
+    scores = {number: 0.1 + 0.13 * number for number in range(6)}
+    counted = dict.fromkeys(scores, 0.0)
+    for world in product((False, True), repeat=6):
+        chance = np.prod([scores[n] if there else 1 - scores[n] for n, there in enumerate(world)])
+        if any(world):
+            counted[world.index(True)] += chance
+    assert chosen('the leftmost tank', tanks, scores=scores).chances == pytest.approx(counted)

@@ -186,6 +186,13 @@ def scene(
     polygons: Annotated[
         Path | None, typer.Option(help='Polygons to write: .gpkg, .geojson, .shp or .parquet; with --out all.')
     ] = None,
+    candidates: Annotated[
+        Path | None,
+        typer.Option(
+            help='Where words of place are decided: every object found, with its score and why it was taken or not; a '
+            'file as for --polygons.'
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option('--out', '-o', help='Folder for the results of any number of scenes, in place of these.'),
@@ -264,7 +271,7 @@ def scene(
             aoi=None if aoi is None else str(aoi.absolute()),
         )
         maker = ModelMaker(model, weights, device, precision, compile, tta)
-        where = Where(mask, probability, polygons, out)
+        where = Where(mask, probability, polygons, candidates, out)
         if run_scenes(rasters, expression, maker, where, options, Cluster(ray, workers)):
             raise typer.Exit(EXIT_SOME_FAILED)
 

@@ -60,18 +60,20 @@ class ModelMaker:
 
 
 class Where(NamedTuple):
-    """Where outputs go: three files for one scene, or a folder.
+    """Where outputs go: files for one scene, or a folder.
 
     Attributes:
         mask: file, or None.
         probability: file, or None.
         polygons: file, or None; with `out` that of all scenes.
+        candidates: file, or None.
         out: folder, or None.
     """
 
     mask: Path | None
     probability: Path | None
     polygons: Path | None
+    candidates: Path | None
     out: Path | None
 
 
@@ -110,6 +112,8 @@ def run_scenes(
         raise ConfigError('--workers is of --ray; with torchrun say --nproc-per-node')
     if where.out is not None and (where.mask or where.probability):
         raise ConfigError('--out names the rasters itself: leave out --mask and --probability')
+    if where.out is not None and where.candidates:
+        raise ConfigError('--candidates is of one scene: name --mask, --probability or --polygons in place of --out')
     if where.out is None and len(scenes) > 1:
         raise ConfigError('several scenes need --out, a folder for all of them')
     if where.out is None and os.path.isdir(scenes[0]) and not Path(scenes[0]).suffix:
@@ -118,7 +122,7 @@ def run_scenes(
     with open_workers(cluster.ray, cluster.workers) as workers:
         if where.out is not None:
             return _many(scenes, expressions, model, where, options, workers)
-        _one(make_job(scenes[0], expressions, SceneOptions(), *where[:3]), model, options, workers)
+        _one(make_job(scenes[0], expressions, SceneOptions(), *where[:4]), model, options, workers)
         return 0
 
 

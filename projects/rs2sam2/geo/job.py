@@ -25,11 +25,13 @@ class SceneOutputs:
         masks: one an expression, or None.
         probabilities: one an expression, or None.
         polygons: of all expressions, or None.
+        candidates: every object that they were decided among, or None.
     """
 
     masks: tuple[Path, ...] | None = None
     probabilities: tuple[Path, ...] | None = None
     polygons: Path | None = None
+    candidates: Path | None = None
 
     def absolute(self) -> 'SceneOutputs':
         """The same files, whatever folder a process is in."""
@@ -37,11 +39,16 @@ class SceneOutputs:
             None if paths is None else tuple(path.absolute() for path in paths)
             for paths in (self.masks, self.probabilities)
         )
-        return SceneOutputs(masks, probabilities, None if self.polygons is None else self.polygons.absolute())
+        polygons, candidates = (None if path is None else path.absolute() for path in (self.polygons, self.candidates))
+        return SceneOutputs(masks, probabilities, polygons, candidates)
 
     def named(self) -> list[Path]:
         """All of them."""
-        return [*(self.masks or ()), *(self.probabilities or ()), *([self.polygons] if self.polygons else [])]
+        return [*(self.masks or ()), *(self.probabilities or ()), *self.vectors()]
+
+    def vectors(self) -> list[Path]:
+        """Those that hold polygons."""
+        return [path for path in (self.polygons, self.candidates) if path is not None]
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,7 @@ def make_job(
     mask: str | os.PathLike | None,
     probability: str | os.PathLike | None,
     polygons: str | os.PathLike | None,
+    candidates: str | os.PathLike | None = None,
 ) -> SceneJob:
     """A job with outputs as a user names them; of several expressions each has its own rasters, named after it.
 
@@ -108,11 +116,16 @@ def make_job(
     def each(path: str | os.PathLike | None) -> tuple[Path, ...] | None:
         return None if path is None else tuple(_inserted(Path(path), suffix) for suffix in suffixes)
 
-    outputs = SceneOutputs(each(mask), each(probability), None if polygons is None else Path(polygons))
+    outputs = SceneOutputs(
+        each(mask),
+        each(probability),
+        None if polygons is None else Path(polygons),
+        None if candidates is None else Path(candidates),
+    )
     if not outputs.named():
-        raise ConfigError('no output is named; give at least one of mask, probability, polygons')
-    if outputs.polygons is not None:
-        vector_driver(outputs.polygons)
+        raise ConfigError('no output is named; give at least one of mask, probability, polygons, candidates')
+    for path in outputs.vectors():
+        vector_driver(path)
     if len({path.resolve() for path in outputs.named()}) < len(outputs.named()):
         raise ConfigError('two outputs are the same file; name different ones')
     return SceneJob(

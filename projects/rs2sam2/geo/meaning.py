@@ -11,13 +11,14 @@ from rasterio.features import rasterize
 from scipy.special import expit
 
 from rs2sam2.geo.polygons import PolygonTracer, TracedObject
-from rs2sam2.text.choosing import choose
+from rs2sam2.text.choosing import Decision, choose
 from rs2sam2.text.colours import measure_colour
 from rs2sam2.text.reading import Reading, Thing
 from rs2sam2.text.semantics import ReferredObject
 
 _TILE = 1024
 _SPECK = 8  # times smaller than the usual object: a speck, which is meant by no word for one thing
+_RIGHT = 8  # an object with the score s is of the kind that was asked for about s**8 times: measured, docs/scenes.md
 _COLOUR_SIDE = 256  # of the part of a large object whose colour is measured
 
 
@@ -64,11 +65,13 @@ class Choice:
 
     Attributes:
         candidates: all objects that were found for what the thing is.
+        landmarks: all that were found for what it is related to.
         how: it was decided, in one sentence.
         notes: what the user should know.
     """
 
     candidates: tuple[Candidate, ...]
+    landmarks: tuple[Candidate, ...]
     how: str
     notes: tuple[str, ...]
 
@@ -160,17 +163,27 @@ def choose_objects(
     objects = marks = _referred(targets, reading.target, 0, pictures)
     if reading.landmark is not None:
         marks = objects if same else _referred(landmarks, reading.landmark, len(targets), pictures)
-    scores = {one.object_id: traced.score for one, traced in zip(objects, targets, strict=True)}
+    chances = {one.object_id: traced.score**_RIGHT for one, traced in zip(objects, targets, strict=True)}
     if marks is not objects:
-        scores |= {one.object_id: traced.score for one, traced in zip(marks, landmarks, strict=True)}
+        chances |= {one.object_id: traced.score**_RIGHT for one, traced in zip(marks, landmarks, strict=True)}
     left = _worth(objects, targets, reading.target)
-    marks = left if marks is objects else _worth(marks, landmarks, reading.landmark)
-    decision = choose(reading, left, marks, pictures.grid_shape, scores)
-    candidates = tuple(
-        Candidate(one.polygon, one.pixels, one.score, number in decision.taken, decision.why.get(number, 'a speck'))
-        for number, one in enumerate(targets)
-    )
-    return Choice(candidates, decision.how, (f'by meaning: {decision.how}',))
+    marks_left = left if marks is objects else _worth(marks, landmarks, reading.landmark)
+    decision = choose(reading, left, marks_left, pictures.grid_shape, chances)
+    candidates = _candidates(targets, objects, decision)
+    beside = () if decision.landmark is None else _candidates(targets if same else landmarks, marks, decision.landmark)
+    return Choice(candidates, beside, decision.how, (f'by meaning: {decision.how}',))
+
+
+def _candidates(
+    found: Sequence[TracedObject], objects: Sequence[ReferredObject], decision: Decision
+) -> tuple[Candidate, ...]:
+    return tuple(
+        Candidate(
+            traced.polygon, traced.pixels, traced.score, one.object_id in decision.taken,
+            decision.why.get(one.object_id, 'a speck'),
+        )
+        for traced, one in zip(found, objects, strict=True)
+    )  # fmt: skip
 
 
 def _worth(objects: list[ReferredObject], found: Sequence[TracedObject], thing: Thing) -> list[ReferredObject]:

@@ -14,6 +14,7 @@ from rs2sam2.files import digest
 from rs2sam2.geo.aoi import read_aoi
 from rs2sam2.geo.blend import Blend, blend_windows, predict_checked
 from rs2sam2.geo.blocks import BlockFolder, Finding, cut_blocks
+from rs2sam2.geo.candidates import CandidateFile
 from rs2sam2.geo.clock import StageClock
 from rs2sam2.geo.coarse import CoarseMap
 from rs2sam2.geo.export import SceneExport
@@ -108,6 +109,8 @@ class OpenedScene:
         check_places(outputs.named(), reader.files)
         if outputs.polygons is not None:
             self._polygon_file(outputs.polygons, predictor)  # says whether the format and cleaning fit the CRS
+        if outputs.candidates is not None:
+            self._candidate_file(outputs.candidates, predictor)
         rasters = len(outputs.masks or ()) + len(outputs.probabilities or ())
         pixels = sum(block.height * block.width for block in self.blocks)
         about = {
@@ -158,12 +161,16 @@ class OpenedScene:
         files, outputs = self._files(folder), self.job.outputs
         results = []
         with StagedFiles(outputs.named()) as staged:
-            polygons = None
+            polygons = candidates = None
             if outputs.polygons is not None:
                 polygons = self._polygon_file(staged.staged(outputs.polygons), predictor)
+            if outputs.candidates is not None:
+                candidates = self._candidate_file(staged.staged(outputs.candidates), predictor)
             for index, wish in enumerate(self.wishes):
                 with clock('choose'):
                     answer = self._answer(wish, files, predictor, clock)
+                if candidates is not None and answer.choice is not None:
+                    candidates.add(wish.expression, wish.reading, answer.choice)
                 results.append(self._export_one(index, answer, files, staged, polygons, predictor, clock))
             if polygons is not None:
                 with clock('polygons'):
@@ -171,6 +178,8 @@ class OpenedScene:
                 for place, result in enumerate(results):
                     notes = (*result.notes, *polygons.notes())
                     results[place] = replace(result, objects=polygons.counts[result.expression], notes=notes)
+            if candidates is not None:
+                candidates.close()
         return results
 
     def close(self) -> None:
@@ -221,6 +230,8 @@ class OpenedScene:
             notes.append(f'nodata {self._options.nodata} was named, and no pixel of {reader.path} has that value')
         if (far := scale_note(predictor, reader.metres())) is not None:
             notes.append(far)
+        if outputs.candidates is not None and answer.choice is None:
+            notes.append(f'{outputs.candidates.name} has no candidates of {wish.expression!r}: nothing was chosen')
         if rejected:
             notes.append(f'the score {found.score:.3f} is below {limit:g}: the mask is empty')
         return SceneResult(
@@ -244,6 +255,7 @@ class OpenedScene:
             seconds={},
             notes=tuple(notes),
             candidates=answer.choice.candidates if answer.choice else (),
+            landmarks=answer.choice.landmarks if answer.choice else (),
             decision=answer.choice.how if answer.choice else None,
         )
 
@@ -252,6 +264,11 @@ class OpenedScene:
         centre = (reader.shape[1] / 2, reader.shape[0] / 2)
         model = predictor_tags(predictor).get('model') or type(predictor).__name__
         return PolygonFile(path, reader.crs, reader.transform, reader.path, model, self._options.cleaning, centre)
+
+    def _candidate_file(self, path: Path, predictor: WindowPredictor) -> CandidateFile:
+        reader = self._reader
+        model = predictor_tags(predictor).get('model') or type(predictor).__name__
+        return CandidateFile(path, reader.crs, reader.transform, reader.scale, reader.path, model)
 
     def _files(self, folder: Path) -> BlockFolder:
         return BlockFolder(folder, self.blocks, len(self.questions))

@@ -33,6 +33,7 @@ class SceneResult:
         seconds: wall-clock by stage. 'read' runs beside the others; 'wait' is what they waited for it.
         notes: what the user should know, one sentence each.
         candidates: where meaning decided, the objects that were found for what the thing is.
+        landmarks: likewise, those that were found for what it is related to.
         decision: how it was decided among them, in one sentence.
     """
 
@@ -56,4 +57,5 @@ class SceneResult:
     seconds: dict[str, float]
     notes: tuple[str, ...]
     candidates: tuple[Candidate, ...] = ()
+    landmarks: tuple[Candidate, ...] = ()
     decision: str | None = None

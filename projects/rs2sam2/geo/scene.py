@@ -30,6 +30,7 @@ def segment_scene(
     mask: str | os.PathLike | None = None,
     probability: str | os.PathLike | None = None,
     polygons: str | os.PathLike | None = None,
+    candidates: str | os.PathLike | None = None,
     window: int = 1024,
     overlap: float = 0.25,
     gsd: float | None = None,
@@ -57,6 +58,8 @@ def segment_scene(
         mask: COG to write, uint8: 1 foreground, 0 background, 255 no data.
         probability: COG to write, uint8: 254 times the probability (the file's scale says so), 255 no data.
         polygons: .gpkg, .geojson, .json, .shp or .parquet to write: one polygon an object.
+        candidates: the same formats: where meaning decides, every object that was found, its score, and why it was
+            taken or not.
         window: side of a window in pixels of the model's grid. A scene that is smaller on both sides is one window
             of its own size, unless `gsd` is given; other windows that reach beyond the scene are black there.
         overlap: 0 to 0.5, the share of a window that its neighbour also sees.
@@ -87,7 +90,7 @@ def segment_scene(
         parse_cleaning(min_area, simplify), None if aoi is None else os.fspath(aoi),
         bool(getattr(predictor, 'several', False)),
     )  # fmt: skip
-    job = make_job(scene, [expression], options, mask, probability, polygons)
+    job = make_job(scene, [expression], options, mask, probability, polygons, candidates)
     worker = LocalWorker()
     board = Board(progress is True, progress if callable(progress) else None)
     with closing(worker.start(lambda: SceneWorker(predictor))) as own:
