@@ -192,7 +192,7 @@ class _Chooser:
         """What comes first is meant, if it is one."""
         choice = self.thing.choice
         if choice in SIZES:
-            return -SIZES[choice] * one.area
+            return -SIZES[choice] * (one.area or 0.0)
         if choice is not None:
             axis, sign = ENDS[choice]
             return -sign * one.centre[axis]
