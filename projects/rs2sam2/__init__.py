@@ -9,9 +9,17 @@ import os
 import warnings
 from importlib.util import find_spec
 
+from rs2sam2.not_now import not_now
+
 if find_spec('torch') is not None:
-    # mmseg and mmcv announce on the screen which optional packages are not there; nothing here needs them.
-    with open(os.devnull, 'w') as _nowhere, contextlib.redirect_stdout(_nowhere), warnings.catch_warnings():
+    # mmseg and mmcv announce on the screen which optional packages are not there; nothing here needs them. And mmengine
+    # imports transformers, with peft where that is installed, to register one optimizer: see engine/adafactor.py.
+    with (
+        open(os.devnull, 'w') as _nowhere,
+        contextlib.redirect_stdout(_nowhere),
+        warnings.catch_warnings(),
+        not_now('transformers'),
+    ):
         warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
         from rs2sam2 import registration, registry
 

@@ -1,6 +1,6 @@
 """The one place where components enter mmseg's registries."""
 
-from mmengine.registry import MODEL_WRAPPERS, PARAM_SCHEDULERS, WEIGHT_INITIALIZERS
+from mmengine.registry import MODEL_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, WEIGHT_INITIALIZERS
 from mmseg.registry import (
     DATASETS,
     HOOKS,
@@ -29,6 +29,7 @@ from rs2sam2.datasets.transforms import (
     TokenizeExpression,
     Turn,
 )
+from rs2sam2.engine.adafactor import adafactor
 from rs2sam2.engine.checkpoint_hook import DurableCheckpointHook
 from rs2sam2.engine.nonfinite_hook import StopAtNonfiniteHook
 from rs2sam2.engine.optim_groups import RefSegOptimWrapperConstructor
@@ -124,3 +125,7 @@ COMPONENTS = {
 for registry, components in COMPONENTS.items():
     for component in components:
         registry.register_module(module=component)
+
+# Where transformers was imported before, mmengine has registered it.
+if 'Adafactor' not in OPTIMIZERS:
+    OPTIMIZERS.register_module(name='Adafactor', module=adafactor)

@@ -20,19 +20,19 @@ from helpers.hub_server import Fault, HubServer
 from helpers.published_weights import assert_same, write_shards
 from rs2sam2.errors import CheckpointError
 from rs2sam2.weights.files import open_state_dict
-from rs2sam2.weights.hub import Address, HubPlace, parse_place
+from rs2sam2.weights.places import Address, HubPlace, parse_place
 
 CLIENT = """
 import json, sys
 from rs2sam2.errors import RefSegError
-from rs2sam2.weights import hub, zoo
+from rs2sam2.weights import hub, places, zoo
 for line in sys.stdin:
     asked = json.loads(line)
     try:
         if asked.get('locate'):
             found = zoo.locate(asked['text'])
         else:
-            found = hub.fetch(hub.parse_place(asked['text']), asked.get('put'), newest=asked.get('newest', False))
+            found = hub.fetch(places.parse_place(asked['text']), asked.get('put'), newest=asked.get('newest', False))
         answer = dict(weights=str(found.weights), folder=str(found.folder))
     except RefSegError as error:
         answer = dict(error=str(error))

@@ -17,7 +17,8 @@ from rs2sam2.weights.adapters.adapter import refuse_nonfinite
 from rs2sam2.weights.building import build_filled
 from rs2sam2.weights.bundle import DTYPES, write_bundle
 from rs2sam2.weights.files import open_state_dict
-from rs2sam2.weights.hub import HubPlace, hub_errors, parse_place
+from rs2sam2.weights.hub_errors import hub_errors
+from rs2sam2.weights.places import HubPlace, parse_place
 
 # Steps that read a data set's files, which a bundle has none of.
 READERS = ('LoadRGBImage', 'LoadReferringMask')

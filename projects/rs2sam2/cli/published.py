@@ -10,7 +10,8 @@ from rs2sam2.engine.launch import load_config
 from rs2sam2.engine.preflight import published_inputs
 from rs2sam2.errors import CheckpointError, ConfigError
 from rs2sam2.terminal import plain_console
-from rs2sam2.weights.hub import Fetched, fetch, parse_place
+from rs2sam2.weights.hub import Fetched, fetch
+from rs2sam2.weights.places import parse_place
 from rs2sam2.weights.zoo import Published, find_published, here, obtain, published, suggest
 
 # Wide enough for every row on one line, where the list goes to a file or a pipe.

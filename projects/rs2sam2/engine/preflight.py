@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from rs2sam2.errors import CheckpointError, ConfigError, RefSegError
-from rs2sam2.weights.hub import parse_place
+from rs2sam2.weights.places import parse_place
 from rs2sam2.weights.zoo import Published, find_published, how_to_get, locate, tokenizer_of
 
 TOKENIZERS = ('RefSegTokenizer', 'HFTokenizer')

@@ -10,7 +10,9 @@ from rs2sam2.engine.launch import load_config
 from rs2sam2.engine.work_dir import POINTER, latest_checkpoint
 from rs2sam2.errors import CheckpointError, ConfigError, TokenizerError
 from rs2sam2.weights.bundle import MANIFEST, is_bundle, read_bundle
-from rs2sam2.weights.hub import COMPANIONS, Fetched, fetch, parse_place
+from rs2sam2.weights.choice import COMPANIONS
+from rs2sam2.weights.hub import Fetched, fetch
+from rs2sam2.weights.places import parse_place
 from rs2sam2.weights.zoo import (
     Published,
     find_published,

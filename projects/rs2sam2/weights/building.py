@@ -1,17 +1,40 @@
 """Build a model that a file is about to fill: no number is drawn that would be overwritten at once."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmseg.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from rs2sam2.errors import CheckpointError
 from rs2sam2.weights.adapters import Conversion
 from rs2sam2.weights.files import open_state_dict
 from rs2sam2.weights.loading import adapter_of, copy_into, plan_loading
+
+# Methods by which `nn.init` fills a tensor.
+DRAWN = ('normal_', 'uniform_', 'zero_', 'fill_', 'erfinv_', 'mul_', 'add_', 'clamp_')
+
+
+class _NoNumbers(TorchFunctionMode):
+    """Leaves tensors without numbers as they are where starting values would be drawn.
+
+    torch would compute the shape of what it draws, and import its compiler to do so.
+    """
+
+    def __torch_function__(
+        self, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        """Called in place of any function of torch's."""
+        kwargs = kwargs or {}
+        if getattr(func, '__module__', None) == nn.init.__name__ or getattr(func, '__name__', None) in DRAWN:
+            tensor = args[0] if args else kwargs.get('tensor')
+            if isinstance(tensor, Tensor) and tensor.is_meta:
+                return tensor
+        return func(*args, **kwargs)
 
 
 @contextlib.contextmanager
@@ -26,7 +49,8 @@ def without_starting_values() -> Iterator[None]:
 
     nn.Module.register_parameter = register_empty
     try:
-        yield
+        with _NoNumbers():
+            yield
     finally:
         nn.Module.register_parameter = register
 

@@ -79,7 +79,7 @@ class StateDictFile(Mapping[str, Tensor]):
         self.specs: dict[str, TensorSpec] = {}
         self._map_location = map_location
         self._file_of: dict[str, Path] = {}
-        self._open: dict[Path, dict[str, Tensor]] = {}
+        self._open: dict[Path, Mapping[str, Tensor]] = {}
         for file in files:
             for name, tensor in self._tensors(file).items():
                 _refuse_kind(file, name, tensor)
@@ -106,7 +106,7 @@ class StateDictFile(Mapping[str, Tensor]):
         """Unmap what was read so far; the next access maps it anew. Tensors handed out stay valid."""
         self._open.clear()
 
-    def _tensors(self, file: Path) -> dict[str, Tensor]:
+    def _tensors(self, file: Path) -> Mapping[str, Tensor]:
         if file not in self._open:
             reader = _read_safetensors if file.suffix == '.safetensors' else _read_pickled_weights
             self._open[file], content = reader(file, self._map_location)
@@ -325,13 +325,37 @@ def _read_index(file: Path) -> dict[str, Path]:
     return names
 
 
-def _read_safetensors(file: Path, map_location: Any) -> tuple[dict[str, Tensor], dict]:
-    try:
-        with safetensors.safe_open(str(file), 'pt', device=str(map_location)) as f:
-            meta = parse_json((f.metadata() or {}).get(META_KEY, '{}'))
-            return {name: f.get_tensor(name) for name in f.keys()}, dict(meta=meta)  # noqa: SIM118 (no mapping)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f'{file} is damaged or no safetensors file ({error}): fetch it anew') from None
+class _MappedTensors(Mapping[str, Tensor]):
+    """Tensors of a safetensors file, each made when it is asked for; on a CPU it is a part of the mapped file."""
+
+    def __init__(self, file: Path, device: str) -> None:
+        self._path = file
+        with self._damage():
+            self._file = safetensors.safe_open(str(file), 'pt', device=device)
+            self.meta = parse_json((self._file.metadata() or {}).get(META_KEY, '{}'))
+            self._names = tuple(self._file.keys())
+
+    def __getitem__(self, name: str) -> Tensor:
+        with self._damage():
+            return self._file.get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @contextlib.contextmanager
+    def _damage(self) -> Iterator[None]:
+        try:
+            yield
+        except (safetensors.SafetensorError, OSError, ValueError) as error:
+            raise CheckpointError(f'{self._path} is damaged or no safetensors file ({error}): fetch it anew') from None
+
+
+def _read_safetensors(file: Path, map_location: Any) -> tuple[Mapping[str, Tensor], dict]:
+    tensors = _MappedTensors(file, str(map_location))
+    return tensors, dict(meta=tensors.meta)
 
 
 def _read_pickled_weights(file: Path, map_location: Any) -> tuple[dict[str, Tensor], dict]:

@@ -12,39 +12,17 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from rs2sam2.errors import CheckpointError
-from rs2sam2.json_text import parse_json
-from rs2sam2.weights.files import FOLDER_FILES, PICKLE_SUFFIXES
+from rs2sam2.weights.choice import INDEX_SUFFIX, choose, family_of, shards_of
+from rs2sam2.weights.hub_errors import by_hand, hub_errors
+from rs2sam2.weights.places import Address, HubPlace, address_file, cache_of, hub_constants, storage_of
 
-SCHEME = 'hf:'
-PLACE = re.compile(r'hf:(?://)?(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^/\s]+))?(?:/(?P<inside>\S+?))?/?')
 SHA256 = re.compile(r'[0-9a-f]{64}')
-# What a folder may hold beside its weights that a model needs: its description and its tokenizer.
-COMPANIONS = (
-    'bundle.json',
-    'config.json',
-    'sentencepiece.bpe.model',
-    'beit3.spm',
-    'spiece.model',
-    'tokenizer.model',
-    'tokenizer.json',
-    'tokenizer_config.json',
-    'special_tokens_map.json',
-    'added_tokens.json',
-    'vocab.json',
-    'vocab.txt',
-    'merges.txt',
-)
-# Pickles of training that lie beside weights.
-NO_WEIGHTS = re.compile(r'(training_args|optimizer|scheduler|scaler|rng_state|random_states)[\w.-]*')
-TOKENIZER = 'tokenizer'
-INDEX_SUFFIX = '.index.json'
 CHUNK = 1 << 16
 
 
@@ -60,85 +38,20 @@ class Fetched(NamedTuple):
     folder: Path
 
 
-@dataclass(frozen=True)
-class HubPlace:
-    """`hf:user/repo[@revision][/folder or file]`.
-
-    Attributes:
-        repo: user/repo.
-        revision: branch, tag or commit.
-        inside: folder or file in the repository; '' for all of it.
-    """
-
-    repo: str
-    revision: str = 'main'
-    inside: str = ''
-
-    def __str__(self) -> str:
-        revision = '' if self.revision == 'main' else f'@{self.revision}'
-        return f'{SCHEME}{self.repo}{revision}{"/" + self.inside if self.inside else ""}'
-
-    @property
-    def page(self) -> str:
-        """Where a browser finds the files."""
-        is_file = self.inside.endswith(('.safetensors', *PICKLE_SUFFIXES))
-        kind = 'resolve' if is_file else 'tree'
-        return f'{_constants().ENDPOINT}/{self.repo}/{kind}/{self.revision}/{self.inside}'.rstrip('/')
-
-
-@dataclass(frozen=True)
-class Address:
-    """A file by its address.
-
-    Attributes:
-        page: http(s) address.
-    """
-
-    page: str
-
-    def __str__(self) -> str:
-        return self.page
-
-
-class _Choice(NamedTuple):
-    weights: str
-    companions: tuple[str, ...]
-
-
-def parse_place(text: str) -> HubPlace | Address | None:
-    """Read `hf:user/repo[@revision][/folder]` or an http(s) address; None for anything else.
-
-    Raises:
-        CheckpointError: it begins with `hf:` and names no repository.
-    """
-    if text.startswith(('http://', 'https://')):
-        return Address(text)
-    if not text.startswith(SCHEME):
-        return None
-    found = PLACE.fullmatch(text)
-    inside = (found['inside'] or '') if found else ''
-    if found is None or '..' in PurePosixPath(inside).parts:
-        raise CheckpointError(
-            f'{text} names no repository: write hf:user/repo, hf:user/repo/folder or hf:user/repo@revision'
-        )
-    # As the hub writes it, refs%2Fpr%2F1 is a revision with slashes.
-    return HubPlace(found['repo'], (found['revision'] or 'main').replace('%2F', '/'), inside)
-
-
 def cached(place: HubPlace | Address) -> Fetched | None:
     """What is here already, without the network; None where a part is missing."""
     if isinstance(place, Address):
-        file = _address_file(place)
+        file = address_file(place)
         return Fetched(file, file.parent) if file.is_file() else None
-    storage = _storage(place)
+    storage = storage_of(place)
     ref = storage / 'refs' / place.revision
     snapshot = storage / 'snapshots' / (ref.read_text().strip() if ref.is_file() else place.revision)
     if not snapshot.is_dir():
         return None
     names = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob('*') if path.is_file()]
     try:
-        choice = _choose(names, place)
-        shards = _shards(snapshot / choice.weights) if choice.weights.endswith(INDEX_SUFFIX) else ()
+        choice = choose(names, place)
+        shards = shards_of(snapshot / choice.weights) if choice.weights.endswith(INDEX_SUFFIX) else ()
     except CheckpointError:
         return None
     weights = snapshot / choice.weights
@@ -163,11 +76,11 @@ def fetch(
     here = cached(place)
     if here is not None and not newest:
         return here
-    if _constants().HF_HUB_OFFLINE:
+    if hub_constants().HF_HUB_OFFLINE:
         if here is not None:
             return here
         raise CheckpointError(
-            f'{place} is not in the cache ({_cache(place)}) and HF_HUB_OFFLINE is set; {_by_hand(place, put)}'
+            f'{place} is not in the cache ({cache_of(place)}) and HF_HUB_OFFLINE is set; {by_hand(place, put)}'
         )
     with hub_errors(place, put):
         return _fetch_address(place, licence) if isinstance(place, Address) else _fetch_repository(place, licence)
@@ -178,15 +91,15 @@ def _fetch_repository(place: HubPlace, licence: str | None) -> Fetched:
 
     info = HfApi(library_name='rs2sam2').model_info(place.repo, revision=place.revision, files_metadata=True)
     files = {one.rfilename: one for one in info.siblings or ()}
-    choice = _choose(files, place)
-    size = sum(files[name].size or 0 for name in _family(choice.weights, files))
+    choice = choose(files, place)
+    size = sum(files[name].size or 0 for name in family_of(choice.weights, files))
     tell = partial(_tell, place, size, licence or _own_licence(info))
     # The weights come last: where they are, everything is.
     paths = [_fetch_file(place, name, files[name]) for name in choice.companions]
     paths.append(weights := _fetch_file(place, choice.weights, files[choice.weights], tell))
     if choice.weights.endswith(INDEX_SUFFIX):
         parent = PurePosixPath(choice.weights).parent
-        for name in _shards(weights):
+        for name in shards_of(weights):
             shard = (parent / name).as_posix()
             if shard not in files:
                 raise CheckpointError(
@@ -208,7 +121,7 @@ def _fetch_file(place: HubPlace, name: str, listed, tell: Callable[[], None] = l
     if meta.etag and re.fullmatch(r'[\w.-]+', meta.etag):
         sha256 = listed.lfs.sha256 if listed.lfs else None
         sha256 = sha256 or (meta.etag if SHA256.fullmatch(meta.etag) else None)
-        storage = _storage(place)
+        storage = storage_of(place)
         lock = storage.parent / '.locks' / storage.name / f'{meta.etag}.lock'
         headers = build_hf_headers(library_name='rs2sam2')
         file = storage / 'blobs' / meta.etag
@@ -219,11 +132,11 @@ def _fetch_file(place: HubPlace, name: str, listed, tell: Callable[[], None] = l
 def _fetch_address(place: Address, licence: str | None) -> Fetched:
     from huggingface_hub.utils import get_session, hf_raise_for_status
 
-    answer = get_session().head(place.page, follow_redirects=True, timeout=_constants().HF_HUB_ETAG_TIMEOUT)
+    answer = get_session().head(place.page, follow_redirects=True, timeout=hub_constants().HF_HUB_ETAG_TIMEOUT)
     hf_raise_for_status(answer)
     length = answer.headers.get('Content-Length')
     size = int(length) if length and length.isdigit() else None
-    file = _address_file(place)
+    file = address_file(place)
     tell = partial(_tell, place, size or 0, licence)
     stamp = answer.headers.get('ETag') or answer.headers.get('Last-Modified') or ''
     _download(place.page, file, file.with_name(f'.{file.name}.lock'), tell, {}, size, None, file.name, stamp)
@@ -275,115 +188,12 @@ def _download(
 @contextlib.contextmanager
 def _small_chunks() -> Iterator[None]:
     # A chunk that is not whole when the connection breaks is lost, and the hub library's have 10 MB.
-    constants = _constants()
+    constants = hub_constants()
     usual, constants.DOWNLOAD_CHUNK_SIZE = constants.DOWNLOAD_CHUNK_SIZE, CHUNK
     try:
         yield
     finally:
         constants.DOWNLOAD_CHUNK_SIZE = usual
-
-
-def _choose(names: Iterable[str], place: HubPlace) -> _Choice:
-    """The weights of a place in any form that `open_state_dict` reads, and what lies beside them."""
-    names = sorted(names)
-    if place.inside in names:
-        return _Choice(place.inside, ())
-    folders: dict[str, list[str]] = {}
-    for name in names:
-        parent, _, file = name.rpartition('/')
-        folders.setdefault(parent, []).append(file)
-    inside = [folder for folder in folders if not place.inside or f'{folder}/'.startswith(f'{place.inside}/')]
-    if not inside:
-        has = sorted(filter(None, folders)) or names[:8]
-        raise CheckpointError(f'{place.repo} has no {place.inside}; it has {", ".join(has) or "nothing"}')
-    found = {folder: weights for folder in inside if (weights := weights_among(folders[folder]))}
-    folder = place.inside if place.inside in found else next(iter(found), None)
-    if folder is None:
-        raise CheckpointError(
-            f'{place} holds no weights: expected {", ".join(FOLDER_FILES)}, or one other weights file'
-        )
-    if folder != place.inside and len(found) > 1:
-        several = ', '.join(f'{SCHEME}{place.repo}/{one}' for one in found)
-        raise CheckpointError(f'{place} holds several models: name one of {several}')
-    if len(found[folder]) > 1:
-        several = ', '.join(f'{SCHEME}{place.repo}/{folder}/{one}'.replace('//', '/') for one in found[folder][:6])
-        raise CheckpointError(f'{place} holds several weights files: name one of {several}')
-    prefix = f'{folder}/' if folder else ''
-    beside = [prefix + name for name in COMPANIONS if name in folders[folder]]
-    # A bundle keeps its tokenizer in a folder of its own.
-    beside += [f'{prefix}{TOKENIZER}/{name}' for name in folders.get(prefix + TOKENIZER, ()) if name in COMPANIONS]
-    return _Choice(prefix + found[folder][0], tuple(beside))
-
-
-def weights_among(files: Iterable[str]) -> list[str]:
-    """Which of a folder's files are its weights: one of the standard names, else what else can be; several or none."""
-    files = sorted(files)
-    if standard := next((name for name in FOLDER_FILES if name in files), None):
-        return [standard]
-    for suffixes in (('.safetensors',), PICKLE_SUFFIXES):
-        if fitting := [name for name in files if name.endswith(suffixes) and not NO_WEIGHTS.fullmatch(name)]:
-            return fitting
-    return []
-
-
-def _shards(index: Path) -> list[str]:
-    """Files that an index of shards names."""
-    try:
-        names = sorted(set(parse_json(index.read_bytes())['weight_map'].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        raise CheckpointError(f'{index} is no index of shards: fetch it anew') from None
-    if outside := [name for name in names if not isinstance(name, str) or '/' in name or '\\' in name]:
-        raise CheckpointError(f'{index} names {outside[0]!r}, which lies outside its folder')
-    return names
-
-
-def _family(weights: str, files: Iterable[str]) -> list[str]:
-    """The files that a weights file stands for: itself, or its shards."""
-    if not weights.endswith(INDEX_SUFFIX):
-        return [weights]
-    stem, suffix = weights.removesuffix(INDEX_SUFFIX).rsplit('.', 1)
-    return [name for name in files if name.startswith(f'{stem}-') and name.endswith(f'.{suffix}')]
-
-
-@contextlib.contextmanager
-def hub_errors(place: HubPlace | Address, put: str | Path | None) -> Iterator[None]:
-    """Turn what the network and the disk can do into one line with the way out."""
-    from huggingface_hub import errors
-
-    try:
-        yield
-    except CheckpointError as error:
-        raise CheckpointError(f'{error}; {_by_hand(place, put)}') from None
-    except errors.GatedRepoError:
-        raise CheckpointError(
-            f'{place} is given only to who asked for it: ask at {place.page} and log in (hf auth login, or HF_TOKEN); '
-            f'{_by_hand(place, put)}'
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise CheckpointError(f'{place.repo} has no revision {place.revision}; {_by_hand(place, put)}') from None
-    except errors.HfHubHTTPError as error:
-        code = error.response.status_code
-        meaning = {401: 'there is none of that name, or it asks for a login (hf auth login, or HF_TOKEN)',
-                   403: 'the login is not allowed to read it', 404: 'there is none of that name'}.get(
-            code, 'the server fails, try again later')  # fmt: skip
-        raise CheckpointError(f'{place} cannot be fetched (HTTP {code}): {meaning}; {_by_hand(place, put)}') from None
-    except (errors.HTTPError, errors.FileMetadataError, errors.EntryNotFoundError) as error:
-        raise CheckpointError(
-            f'{place} cannot be fetched, no connection to a hub ({_short(error)}); what came is kept and the next try '
-            f'goes on from it; {_by_hand(place, put)}'
-        ) from None
-    except OSError as error:
-        what = 'was broken off' if error.errno is None else f'cannot be kept in {_cache(place)}'
-        raise CheckpointError(f'{place} {what} ({error.strerror or _short(error)}); {_by_hand(place, put)}') from None
-
-
-def _short(error: Exception) -> str:
-    return ' '.join(str(error).split())[:120] or type(error).__name__
-
-
-def _by_hand(place: HubPlace | Address, put: str | Path | None) -> str:
-    where = f'put it at {put}' if put else 'name the file or folder where you put it'
-    return f'by hand: get it from {place.page} and {where}'
 
 
 def _tell(place: HubPlace | Address, size: int, licence: str | None) -> None:
@@ -402,24 +212,3 @@ def _sha256(path: Path) -> str:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _constants():
-    # The hub library reads the environment when it is imported, and importing it takes a second.
-    from huggingface_hub import constants
-
-    return constants
-
-
-def _storage(place: HubPlace) -> Path:
-    return Path(_constants().HF_HUB_CACHE) / f'models--{place.repo.replace("/", "--")}'
-
-
-def _address_file(place: Address) -> Path:
-    name = PurePosixPath(place.page.split('?')[0]).name or 'file'
-    folder = hashlib.sha256(place.page.encode()).hexdigest()[:12]
-    return Path(_constants().HF_ASSETS_CACHE) / 'rs2sam2' / 'weights' / folder / name
-
-
-def _cache(place: HubPlace | Address) -> Path:
-    return _address_file(place).parent if isinstance(place, Address) else Path(_constants().HF_HUB_CACHE)

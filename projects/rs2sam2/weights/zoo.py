@@ -15,7 +15,9 @@ from pathlib import Path
 import yaml
 
 from rs2sam2.errors import CheckpointError, ConfigError
-from rs2sam2.weights.hub import Address, Fetched, HubPlace, cached, fetch, parse_place, weights_among
+from rs2sam2.weights.choice import weights_among
+from rs2sam2.weights.hub import Fetched, cached, fetch
+from rs2sam2.weights.places import Address, HubPlace, parse_place
 
 PACKAGE = Path(__file__).resolve().parents[1]
 INDEX = PACKAGE / '.mim/model-index.yml'

@@ -11,7 +11,6 @@ from mmseg.models.backbones.swin import SwinBlock, WindowMSA
 from mmseg.models.utils import PatchEmbed
 from mmseg.registry import MODELS
 from torch import Tensor, nn
-from torchvision.models.swin_transformer import PatchMerging
 
 from rs2sam2.errors import ConfigError
 from rs2sam2.models.lavt.pixel_word import PixelWordFusion
@@ -117,6 +116,9 @@ class LanguageAwareSwin(BaseModule):
         self.channels = tuple(dim * 2**i for i in range(len(depths)))
         self.patch_embed = PatchEmbed(embed_dims=dim, kernel_size=4, stride=4, norm_cfg=dict(type='LN'))
         self.stages = nn.ModuleList()
+        # With torchvision comes all of torch's compiler: other models start without.
+        from torchvision.models.swin_transformer import PatchMerging
+
         self.merges = nn.ModuleList(PatchMerging(dim) for dim in self.channels[:-1])
         for i, (dim, depth) in enumerate(zip(self.channels, depths, strict=True)):
             blocks = (

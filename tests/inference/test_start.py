@@ -1,0 +1,67 @@
+"""What a new process does before its first mask, and what it leaves for later."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmengine.registry import OPTIMIZERS
+
+from rs2sam2.engine.adafactor import adafactor
+from rs2sam2.not_now import not_now
+
+# What none of it needs, and who would bring it along.
+LATE = {
+    'transformers': 'mmengine, to register Adafactor',
+    'peft': 'transformers, where it is installed',
+    'torchvision': 'the merging of patches in LAVT and RMSIN',
+    'torch._dynamo': 'torchvision',
+    'torch._inductor': 'torchvision',
+    'matplotlib': 'curves and pictures of training',
+    'pandas': 'tables',
+    'sklearn': 'transformers',
+    'accelerate': 'peft',
+    'rasterio': 'scenes',
+    'gradio': 'the page',
+    'fastapi': 'the service',
+    'ray': 'workers on other machines',
+    'onnxruntime': 'exported models',
+}
+START = """
+import sys
+import numpy as np
+import rs2sam2.cli.segment
+from rs2sam2 import RS2SAM2Inferencer
+print(len(RS2SAM2Inferencer('demo', device='cpu')(np.zeros((64, 64, 3), np.uint8), 'the ship')))
+print(*sys.modules)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_first_mask_imports_only_what_it_needs():
+    done = subprocess.run([sys.executable, '-c', START], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    count, modules = done.stdout.strip().splitlines()[-2:]
+    assert count == '1'
+    found = set(LATE) & set(modules.split())
+    assert not found, {name: LATE[name] for name in found}
+
+
+def test_a_package_is_missing_only_for_a_while():
+    name = 'wave'
+    sys.modules.pop(name, None)
+    with not_now(name), pytest.raises(ModuleNotFoundError, match=name):
+        __import__(name)
+    assert __import__(name).__name__ == name
+    with not_now(name):
+        assert __import__(name)  # what is there stays
+
+
+def test_adafactor_is_there_for_those_who_ask():
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = adafactor([parameter], lr=0.1, relative_step=False, scale_parameter=False)
+    assert type(optimizer).__module__.startswith('transformers')
+    assert 'Adafactor' in OPTIMIZERS
+    built = OPTIMIZERS.build(dict(type='Adafactor', params=[parameter], lr=0.1, relative_step=False))
+    assert type(built) is type(optimizer)
