@@ -292,6 +292,17 @@ def test_one_line_names_all_that_is_missing(tmp_path, monkeypatch):
     assert 'refs(unc)' not in line
 
 
+def test_a_tokenizer_by_a_name_without_a_path_of_its_own(tmp_path):
+    (tmp_path / 'test.jsonl').touch()
+    tokenizer = dict(type='RefSegTokenizer', path='demo')
+    pipeline = [dict(type='TokenizeExpression', tokenizer=tokenizer)]
+    dataset = dict(type='JSONLRefSegDataset', split='test', data_root=str(tmp_path), pipeline=pipeline)
+    cfg = Config(dict(test_dataloader=dict(dataset=dataset)))
+    require_inputs(cfg, ('test',))
+    found = cfg.test_dataloader.dataset.pipeline[0].tokenizer.path
+    assert Path(found) == zoo.published()['demo'].place
+
+
 # That one starts from a file which a command in its head makes of the embedded model.
 STARTING = sorted({*(ROOT / 'configs').glob('*.py')} - {ROOT / 'configs/rs2sam2_tiny_nwpu_vhr10_from_demo.py'})
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 
 from rs2sam2.engine.cfg_options import FLAG, CfgOptions
 
@@ -17,7 +18,9 @@ class OnceParser(argparse.ArgumentParser):
             self._met.add(action.dest)
         return super()._get_values(action, arg_strings)
 
-    def parse_known_args(self, args: list[str] | None = None, namespace: argparse.Namespace | None = None) -> tuple:
+    def parse_known_args(  # type: ignore[override]  # argparse overloads it by its namespace
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple:
         """Parse; see `argparse.ArgumentParser`."""
         self._met: set[str] = set()
         return super().parse_known_args(args, namespace)

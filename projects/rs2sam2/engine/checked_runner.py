@@ -90,7 +90,7 @@ class CheckedRunner(Runner):
             optim_wrapper: holds the optimizer.
             auto_scale_lr: `enable`, and `base_batch_size`, which the learning rates of the config are meant for.
         """
-        if not (auto_scale_lr or {}).get('enable'):
+        if not auto_scale_lr or not auto_scale_lr.get('enable'):
             return
         samples = self._train_dataloader['batch_size'] * self.world_size * optim_wrapper._accumulative_counts
         ratio = samples / auto_scale_lr['base_batch_size']

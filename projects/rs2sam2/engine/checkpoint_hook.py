@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ class DurableCheckpointHook(CheckpointHook):
                 Path(path).unlink(missing_ok=True)
         self.file_backend.due.clear()
 
-    def _write(self, runner: Runner, name: str, meta: dict, old: list[str] = ()) -> None:
+    def _write(self, runner: Runner, name: str, meta: dict, old: Sequence[str] = ()) -> None:
         """Write a checkpoint, name it as the latest, then remove the old ones."""
         runner.save_checkpoint(
             self.out_dir,

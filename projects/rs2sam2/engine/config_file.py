@@ -88,8 +88,9 @@ def _line_of(error: Exception) -> str | None:
     return lines[-1] if lines else None
 
 
-def _import_custom_modules(path: str, stated: dict | None) -> None:
-    imports = stated.get('imports') if isinstance(stated, dict) else None
+def _import_custom_modules(path: str, stated: object) -> None:
+    stated = stated if isinstance(stated, dict) else {}
+    imports = stated.get('imports')
     if not isinstance(imports, (str, list)) or 'rs2sam2' not in imports:
         raise ConfigError(f'{path} does not import rs2sam2: add the line {CUSTOM_IMPORTS}')
     if unknown := sorted(set(stated) - {'imports', 'allow_failed_imports'}):

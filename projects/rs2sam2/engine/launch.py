@@ -89,11 +89,10 @@ def whole_number(name: str, value: object, least: int, most: int | None = None, 
     Raises:
         ConfigError: it is no whole number, or none between the two.
     """
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if not is_whole or value < least or (most is not None and value > most):
-        upto = 'upwards' if most is None else f'to {most}'
-        raise ConfigError(f'{name}={shortened(str(value), 100)}: a whole number from {least} {upto}{remedy}')
-    return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least and (most is None or value <= most):
+        return value
+    upto = 'upwards' if most is None else f'to {most}'
+    raise ConfigError(f'{name}={shortened(str(value), 100)}: a whole number from {least} {upto}{remedy}')
 
 
 def fit_to_device(cfg: Config) -> None:

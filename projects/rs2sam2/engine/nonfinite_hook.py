@@ -31,9 +31,7 @@ class StopAtNonfiniteHook(Hook):
         if scaler is None or not scaler.is_enabled():
             runner.optim_wrapper.optimizer.register_step_pre_hook(self._drop_nonfinite)
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict, outputs: dict) -> None:
         """Stop, where the window of gradients that ends here held something bad.
 
         Raises:

@@ -79,7 +79,7 @@ class RefSegOptimWrapperConstructor:
 
     def split(self, model: nn.Module) -> dict[str, list[tuple[str, nn.Parameter]]]:
         """Named parameters of each group: base, no_decay, fusion, frozen."""
-        groups = dict(base=[], no_decay=[], fusion=[], frozen=[])
+        groups: dict[str, list[tuple[str, nn.Parameter]]] = dict(base=[], no_decay=[], fusion=[], frozen=[])
         for name, parameter in model.named_parameters():
             if not parameter.requires_grad:
                 group = 'frozen'

@@ -27,7 +27,8 @@ def require_inputs(cfg: Config, splits: Sequence[str]) -> None:
     """
     loaders = [cfg.get(f'{split}_dataloader') or {} for split in splits]
     datasets = [one for loader in loaders for one in _datasets(loader.get('dataset'))]
-    roots, problems = {}, []
+    roots: dict[str, str] = {}
+    problems = []
     for text in weights_of(cfg):
         try:
             locate(text)
@@ -37,8 +38,8 @@ def require_inputs(cfg: Config, splits: Sequence[str]) -> None:
         for path, problem in _missing_data(dataset):
             roots.setdefault(path, problem)
     for tokenizer in _tokenizers(datasets):
-        if problem := _place_tokenizer(tokenizer, list(roots)):
-            problems.append(problem)
+        if missing := _place_tokenizer(tokenizer, list(roots)):
+            problems.append(missing)
     problems = [*dict.fromkeys(problems), *(f'data {problem}' for problem in roots.values())]
     if len(problems) == 1:
         raise ConfigError(problems[0].partition(' ')[2])
@@ -74,7 +75,7 @@ def _place_tokenizer(tokenizer: dict, missing_roots: Sequence[str]) -> str | Non
     if entry is None and parse_place(str(path)) is None:
         return f'tokenizer {path} is missing: set its path to where it lies'
     try:
-        found = locate(path if entry is None else entry.local)
+        found = locate(entry.local if entry and entry.local else path)
     except CheckpointError:
         return f'tokenizer {path} is missing: {how_to_get(entry) if entry else path}'
     tokenizer['path'] = str(found.weights if entry and entry.source == 'tokenizer' else found.folder)

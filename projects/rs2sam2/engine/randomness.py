@@ -11,7 +11,8 @@ import torch
 
 def rng_state() -> dict[str, Any]:
     """Random states of this process (Python, numpy, torch, its GPU) as tensors and plain values."""
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002
+    numpy: Any = np.random.get_state()  # noqa: NPY002
+    name, keys, *rest = numpy
     state = dict(
         python=random.getstate(),
         numpy=(name, torch.from_numpy(keys.astype(np.int64)), *rest),

@@ -51,6 +51,7 @@ class StrictRunner(CheckedRunner):
     `init_cfg=dict(type='Pretrained')`.
     """
 
+    _resume: bool  # mmengine's: the config's `resume`
     _resume_from: str | None = None
     stop_request: StopRequest | None = None
     # The checkpoint that training went on from.
@@ -345,7 +346,7 @@ class StrictRunner(CheckedRunner):
         return hold_folder(Path(self.work_dir), 'choose another --work-dir')
 
     def _choose_start(self) -> None:
-        choice = [None]
+        choice: list[str | None] = [None]
         if is_main_process():
             if left := remove_unfinished(Path(self.work_dir)):
                 self.logger.warning(f'removed what a killed run left unfinished: {", ".join(left)}')

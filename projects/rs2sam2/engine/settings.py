@@ -52,14 +52,14 @@ class TrainingSettings:
         # A schedule's state does not tell its kind: it is told by its settings.
         others = [_describe(state) for state in schedules]
         for number, own in enumerate(self._described):
-            other = others[number] if number < len(others) else None
+            kept = others[number] if number < len(others) else None
             kind = type(self._schedules[number]).__name__
-            if other is None or own.keys() != other.keys():
-                found[kind] = ('as in the config', 'none' if other is None else 'another schedule')
+            if kept is None or own.keys() != kept.keys():
+                found[kind] = ('as in the config', 'none' if kept is None else 'another schedule')
                 continue
             for key in own:
-                if own[key] != other[key]:
-                    found[f'{kind}.{key}'] = (own[key], other[key])
+                if own[key] != kept[key]:
+                    found[f'{kind}.{key}'] = (own[key], kept[key])
         if len(others) > len(self._described):
             found['schedules'] = (len(self._described), len(others))
         return [f'{what} {mine} (checkpoint: {theirs})' for what, (mine, theirs) in found.items()]

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -28,7 +29,7 @@ class StopRequest:
         self.number: int | None = None
         self.is_noted = False
         self._owner = os.getpid()
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> 'StopRequest':
         if threading.current_thread() is threading.main_thread():

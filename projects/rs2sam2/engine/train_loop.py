@@ -19,7 +19,7 @@ class Visit(NamedTuple):
 
     seed: int
     epoch: int
-    index: int
+    sample: int
 
 
 class VisitBatches(BatchSampler):
@@ -50,7 +50,7 @@ class VisitedDataset(Dataset):
 
     def __getitem__(self, visit: Visit) -> Any:
         with seeded(*visit):
-            return self.dataset[visit.index]
+            return self.dataset[visit.sample]
 
     def __len__(self) -> int:
         return len(self.dataset)

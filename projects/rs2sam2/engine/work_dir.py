@@ -55,7 +55,7 @@ def latest_checkpoint(work_dir: Path, since: float = 0.0) -> Path | None:
         time, iteration = _written(named)
         found = {path: one for path, one in found.items() if one[0] >= time and one[1] > iteration}
         found = found or {named: (time, iteration)}
-    last = max(found, key=found.get, default=None)
+    last = max(found, key=lambda path: found[path], default=None)
     return None if last is None or last.stat().st_mtime < since else last
 
 

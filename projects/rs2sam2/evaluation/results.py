@@ -3,7 +3,7 @@
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import get_type_hints
@@ -281,7 +281,9 @@ def _by_image(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numerators and denominators of a metric, summed over the sentences of an image."""
     # A row without an image path stands for an image of its own.
-    keys = images or [('path', row.img_path) if row.img_path is not None else ('id', row.sample_id) for row in rows]
+    keys: Sequence[Hashable] = images or [
+        ('path', row.img_path) if row.img_path is not None else ('id', row.sample_id) for row in rows
+    ]
     order = {key: index for index, key in enumerate(dict.fromkeys(keys))}
     image = np.array([order[key] for key in keys])
     numerator, denominator = (np.bincount(image, weights=part) for part in _ratio(rows, statistic))

@@ -148,8 +148,7 @@ class RRSISMetric(BaseMetric):
             truth = truth.to(mask.device)
             target = resize_nearest(truth, size) > 0
             # Masks go to the file alone: a validation while training has none.
-            kept = (mask, target) if self.results_file else ()
-            masks.append([encode_mask(one.cpu().numpy()) for one in kept] or [None, None])
+            masks.append((_encoded(mask), _encoded(target)) if self.results_file else (None, None))
             counts.append(
                 torch.stack(
                     [
@@ -282,6 +281,10 @@ def _check_published(published: dict | None) -> tuple[str, dict[str, float]] | N
         if key not in METRICS:
             raise ConfigError(f'RRSISMetric: no published metric {key!r}; there are {", ".join(METRICS)}')
     return published['name'], dict(published['values'])
+
+
+def _encoded(mask: Tensor) -> dict[str, Any]:
+    return encode_mask(mask.cpu().numpy())
 
 
 def _check_sample(sample: dict) -> None:

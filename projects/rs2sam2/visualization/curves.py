@@ -66,7 +66,11 @@ def read_scalars(files: Iterable[Path], epoch_iterations: int | None = None) -> 
                     losses[key][x] = value
                 elif not trained and '/' in key:
                     metrics[key][x] = value
-    return tuple({key: sorted(points.items()) for key, points in curves.items()} for curves in (losses, metrics))
+    return _in_order(losses), _in_order(metrics)
+
+
+def _in_order(curves: dict[str, dict[float, float]]) -> Curves:
+    return {key: sorted(points.items()) for key, points in curves.items()}
 
 
 def _plot(axes, curves: Curves, title: str, y_label: str) -> None:

@@ -30,7 +30,7 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resized
 
 
-def _rank(mask: np.ndarray, kind: type[ImageFilter.RankFilter], pixels: int) -> np.ndarray:
+def _rank(mask: np.ndarray, kind: type[ImageFilter.MaxFilter | ImageFilter.MinFilter], pixels: int) -> np.ndarray:
     """Grow (MaxFilter) or shrink (MinFilter) a mask; beyond the border of the picture nothing is set."""
     image = Image.fromarray(np.pad(mask, pixels).astype(np.uint8) * 255)
     for _ in range(pixels):

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
@@ -103,7 +104,7 @@ def _prediction(sample: RefSegDataSample, size: tuple[int, int]) -> np.ndarray |
 def _save(figure: Image.Image, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        options = {'quality': 92, 'subsampling': 0} if path.suffix.lower() in ('.jpg', '.jpeg') else {}
+        options: dict[str, Any] = {'quality': 92, 'subsampling': 0} if path.suffix.lower() in ('.jpg', '.jpeg') else {}
         figure.save(path, **options)
     except OSError as error:
         raise DataError(f'{path}: the picture cannot be written ({error})') from error

@@ -12,7 +12,7 @@ names. A bundle's `type` is the name of one of this package's own components and
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -194,7 +194,9 @@ def _walk(value: Any, where: str, depth: int = 0) -> Iterator[tuple[str, str | N
     """Every value with its place and, in an object, its key."""
     if depth > MAX_DEPTH:
         raise ConfigError(f'{where} is nested more than {MAX_DEPTH} deep')
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if not isinstance(value, (dict, list)):
+        return
+    items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
     for key, one in items:
         place = f'{where}.{key}' if isinstance(value, dict) else f'{where}[{key}]'
         yield place, key if isinstance(value, dict) else None, one
@@ -288,6 +290,6 @@ def _without(value: Any, keys: tuple[str, ...]) -> Any:
 
 
 def _refuse(value: object) -> None:
-    if isinstance(value, Callable):
+    if callable(value):
         raise ConfigError(f'{value!r} in the config is code: a bundle holds plain values only')
     raise ConfigError(f'{value!r} in the config is no plain value: a bundle holds numbers, texts, lists and objects')

@@ -130,11 +130,10 @@ def open_state_dict(path: str | Path, map_location: Any = 'cpu') -> StateDictFil
         CheckpointError: the file or a shard is missing, damaged, no checkpoint, or a pickle that would run code.
     """
     path = Path(path)
-    file = path
-    if path.is_dir():
-        file = next((path / name for name in FOLDER_FILES if (path / name).is_file()), None)
-        if file is None:
-            raise CheckpointError(f'{path} holds no weights: expected one of {", ".join(FOLDER_FILES)}')
+    among = (path / name for name in FOLDER_FILES if (path / name).is_file())
+    file = next(among, None) if path.is_dir() else path
+    if file is None:
+        raise CheckpointError(f'{path} holds no weights: expected one of {", ".join(FOLDER_FILES)}')
     if not file.is_file():
         raise CheckpointError(f'{path} does not exist')
     if file.name.endswith('.index.json'):
@@ -388,11 +387,11 @@ def _statistic(owner: type, name: str) -> Any:
 class _SmallArray(np.ndarray):
     """Stand-in for numpy's array in a checkpoint, which allocates whatever size it is called with."""
 
-    def __new__(cls, *_: Any) -> None:
+    def __new__(cls, *_: Any) -> '_SmallArray':
         """Never called by a sound file: `_empty` makes them."""
         raise pickle.UnpicklingError('Unsupported call of numpy.ndarray')
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> str | tuple:
         return np.array(self, subok=False).__reduce__()
 
 

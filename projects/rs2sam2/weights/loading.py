@@ -54,8 +54,9 @@ def plan_loading(module: nn.Module, adapter: Adapter, file: StateDictFile) -> tu
     """
     target, prefix = loaded_specs(adapter, module)
     plan = to_ours(adapter, file, target, part=prefix)
-    for name in [name for name in plan.mapped if adapter.why_computed(name)]:
-        plan.dropped[plan.mapped.pop(name)] = adapter.why_computed(name)
+    for name in list(plan.mapped):
+        if reason := adapter.why_computed(name):
+            plan.dropped[plan.mapped.pop(name)] = reason
     resized = ''.join(f', {name} resized to {shape[0]} rows' for name, shape in plan.resized.items())
     print_log(
         f'load {adapter.title} weights from {file.path}: {len(plan.mapped)} entries, {len(plan.dropped)} dropped, '

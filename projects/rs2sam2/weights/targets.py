@@ -66,8 +66,9 @@ def fit_architecture(model: dict, adapter: Adapter, source: StateDictFile, offic
         official: whether its names are the source's, not ours.
     """
     shapes = {
-        (adapter.table.to_ours(adapter.strip(name)) if official else name): spec.shape
+        ours: spec.shape
         for name, spec in source.specs.items()
+        if (ours := adapter.table.to_ours(adapter.strip(name)) if official else name) is not None
     }
     if (arch := _union_arch(shapes)) is not None:
         model['union_encoder']['arch'] = arch
@@ -103,7 +104,7 @@ def _swin_arch(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
 
 def _depth(shapes: Mapping[str, tuple[int, ...]], blocks: str) -> int:
     """One more than the highest number after a prefix that ends in a dot."""
-    numbers = (name[len(blocks) :].split('.')[0] for name in shapes if name and name.startswith(blocks))
+    numbers = (name[len(blocks) :].split('.')[0] for name in shapes if name.startswith(blocks))
     return 1 + max(map(int, numbers), default=0)
 
 

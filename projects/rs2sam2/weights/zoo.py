@@ -94,8 +94,8 @@ def tokenizer_of(path: str | Path) -> Published | None:
     """The entry whose tokenizer a config's path means; a path into another machine's cache by the file's name."""
     entry = find_published(path)
     if entry is None:
-        tokenizers = [one for one in published().values() if one.source == 'tokenizer']
-        entry = next((one for one in tokenizers if Path(one.local).name == Path(path).name), None)
+        tokenizers = [(one, one.local) for one in published().values() if one.source == 'tokenizer' and one.local]
+        entry = next((one for one, local in tokenizers if Path(local).name == Path(path).name), None)
     return entry
 
 
@@ -118,9 +118,11 @@ def obtain(entry: Published, newest: bool = False) -> Fetched:
     Raises:
         CheckpointError: they cannot be had; one line says how to get them by hand.
     """
+    if isinstance(entry.place, Path):
+        return _local(entry.place)
     found = here(entry)
-    if isinstance(entry.place, Path) or (found is not None and not newest):
-        return found or _local(entry.place)
+    if found is not None and not newest:
+        return found
     return fetch(entry.place, entry.local, entry.licence, newest)
 
 

@@ -5,6 +5,7 @@ weights, mmseg's in another.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.model import BaseModule, initialize
 from mmseg.models.backbones.swin import SwinBlock, WindowMSA
@@ -16,7 +17,7 @@ from rs2sam2.errors import ConfigError
 from rs2sam2.models.lavt.pixel_word import PixelWordFusion
 from rs2sam2.structures import TextState
 
-ARCHITECTURES = {
+ARCHITECTURES: dict[str, dict[str, Any]] = {
     'tiny': dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
     'small': dict(embed_dims=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24)),
     'base': dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),

@@ -5,6 +5,7 @@ of the sam2 package; its `MultiScaleBlock.forward` has no opening between attent
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from rs2sam2.models.common.linear import Linear
 from rs2sam2.structures import TextState
 
 # The numbers of the sam2 package's own yaml files.
-ARCHITECTURES = {
+ARCHITECTURES: dict[str, dict[str, Any]] = {
     'tiny': dict(
         embed_dim=96, num_heads=1, stages=(1, 2, 7, 2), global_blocks=(5, 7, 9), windows=(8, 4, 14, 7), background=7
     ),

@@ -182,14 +182,17 @@ def to_ours(
     Raises:
         CheckpointError: an entry of the file is unknown, one of ours is not filled, or a shape or a kind differs.
     """
-    mapped, dropped, unknown, wrong, resized = {}, {}, [], [], {}
+    mapped: dict[str, str] = {}
+    dropped: dict[str, str] = {}
+    resized: dict[str, tuple[int, ...]] = {}
+    unknown, wrong = [], []
     for name, spec in source.specs.items():
         official = adapter.strip(name)
         ours = adapter.table.to_ours(official)
         reason = adapter.why_dropped(official)
-        if ours in mapped:
+        if ours is not None and ours in mapped:
             raise CheckpointError(f'{source.path}: {name} and {mapped[ours]} are the same entry')
-        if ours in target:
+        if ours is not None and ours in target:
             mapped[ours] = name
             if problem := _misfit(adapter, ours, spec, target[ours], resized):
                 wrong.append(f'{name} {problem}')
@@ -199,8 +202,9 @@ def to_ours(
             dropped[name] = reason
         else:
             unknown.append(name)
-    new = {name: adapter.why_new(name) or adapter.why_computed(name) for name in target if name not in mapped}
-    missing = [adapter.table.to_official(name) or name for name, reason in new.items() if reason is None]
+    absent = {name: adapter.why_new(name) or adapter.why_computed(name) for name in target if name not in mapped}
+    new = {name: reason for name, reason in absent.items() if reason is not None}
+    missing = [adapter.table.to_official(name) or name for name in absent if name not in new]
     _refuse(f'{source.path} does not fit this model as {adapter.title} weights', unknown, missing, wrong, len(mapped))
     held = {name: target[name].dtype for name in mapped}
     return Conversion(adapter, source, mapped, dropped, new, resized, held, dtype)
@@ -229,8 +233,8 @@ def to_official(
         found.add(name)
         if name in target and spec.shape != target[name].shape:
             wrong.append(f'{name} {_shapes(spec, target[name])}')
-        if name in target and adapter.why_new(name):
-            new[name] = adapter.why_new(name)
+        if name in target and (reason := adapter.why_new(name)):
+            new[name] = reason
         elif name in target and official is not None:
             mapped[official] = written
         elif not adapter.fills(name):
@@ -251,7 +255,7 @@ def detect(adapters: Mapping[str, Adapter], names: Iterable[str]) -> Adapter | N
     """The source that knows most of the names; None where none knows half of them."""
     names = list(names)
     counts = {adapter.source: sum(map(adapter.knows, names)) for adapter in adapters.values()}
-    best = max(counts, key=counts.get)
+    best = max(counts, key=lambda source: counts[source])
     return adapters[best] if 2 * counts[best] > len(names) else None
 
 

@@ -34,21 +34,24 @@ class NameTable:
     """
 
     def __init__(self, rows: Iterable[Sequence[str]]) -> None:
-        self.rows = [(official, ours, _pattern(official), _pattern(ours)) for official, ours in rows]
+        rows = [(official, ours) for official, ours in rows]
+        self._of_official = [(_pattern(official), ours) for official, ours in rows]
+        self._of_ours = [(_pattern(ours), official) for official, ours in rows]
 
     def to_ours(self, name: str) -> str | None:
         """Our name of an official one; None where no row matches."""
-        return self._translate(name, 2, 1)
+        return _translate(name, self._of_official)
 
     def to_official(self, name: str) -> str | None:
         """The official name of one of ours; None where no row matches."""
-        return self._translate(name, 3, 0)
+        return _translate(name, self._of_ours)
 
-    def _translate(self, name: str, pattern: int, template: int) -> str | None:
-        for row in self.rows:
-            if match := row[pattern].fullmatch(name):
-                found = match.groupdict()
-                if 'way' in found:
-                    found['way'] = WAYS[found['way']]
-                return row[template].format(**found)
-        return None
+
+def _translate(name: str, rows: Iterable[tuple[re.Pattern[str], str]]) -> str | None:
+    for pattern, template in rows:
+        if match := pattern.fullmatch(name):
+            found = match.groupdict()
+            if 'way' in found:
+                found['way'] = WAYS[found['way']]
+            return template.format(**found)
+    return None
