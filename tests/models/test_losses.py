@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from rs2sam2.errors import ConfigError
 from rs2sam2.models.common.losses import LossInputs, ReferringCrossEntropyLoss, ReferringDiceLoss
 from rs2sam2.models.rs2sam2.losses import IoUScoreLoss, PresenceLoss, PseudoMaskLoss, TextGuidedBoundaryLoss
 
@@ -102,3 +103,10 @@ def test_pseudo_mask_loss_is_smallest_at_the_share_of_foreground(inputs):
     )
     assert best < 1e-3
     assert loss(inputs) > 1
+
+
+@pytest.mark.parametrize('loss', [IoUScoreLoss(), PresenceLoss(), PseudoMaskLoss(), TextGuidedBoundaryLoss(8)])
+def test_a_loss_of_another_model_is_refused(inputs, loss):
+    bare = LossInputs(inputs.mask_logits, inputs.target)
+    with pytest.raises(ConfigError, match=f'decode_head.losses: {loss.name} reads .* leave it out'):
+        loss(bare)

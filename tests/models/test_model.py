@@ -5,6 +5,7 @@ import torch
 from mmengine.structures import PixelData
 
 from helpers.tiny import random_batch, random_target, tiny_model
+from rs2sam2.errors import ConfigError
 from rs2sam2.structures import ReferringBatch, RefSegDataSample
 
 CONFIGS = ['configs/rs2sam2_rrsisd.py', 'configs/rs2sam2_rrsisd_released.py', 'configs/rs2sam2_tiny_demo.py']
@@ -108,3 +109,9 @@ def test_last_text_update_is_left_out_and_frozen():
     slots = tiny_model().neck.slots
     assert not any(p.requires_grad for p in slots[-1].fusion.text_out.parameters())
     assert all(p.requires_grad for p in slots[-2].fusion.text_out.parameters())
+
+
+def test_a_dense_prompt_without_its_generator_is_refused():
+    model = tiny_model(**{'model.mask_prompt_generator': None})
+    with pytest.raises(ConfigError, match='dense_prompt=True reads what mask_prompt_generator=None'):
+        model(random_batch(), mode='tensor')

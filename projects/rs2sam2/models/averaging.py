@@ -35,7 +35,7 @@ class TurnAveraging(BaseTTAModel):
         Args:
             data: `inputs` and `data_samples`, each a list with one batch for each symmetry, the identity first.
         """
-        predictions = [[] for _ in data['data_samples'][0]]
+        predictions: list[list[RefSegDataSample]] = [[] for _ in data['data_samples'][0]]
         for inputs, samples in zip(data['inputs'], data['data_samples'], strict=True):
             kept = [i for i, sample in enumerate(samples) if 'turn_refused' not in sample]
             if not kept:

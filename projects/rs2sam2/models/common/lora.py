@@ -35,7 +35,8 @@ def add_lora(module: nn.Module, r: int = 16, alpha: float = 32) -> None:
         for name, layer in module.named_modules()
         if isinstance(layer, nn.Linear) and not isinstance(layer, NonDynamicallyQuantizableLinear)
     ]
-    inject_adapter_in_model(LoraConfig(r=r, lora_alpha=alpha, target_modules=layers), module)
+    config = LoraConfig(r=r, lora_alpha=alpha, target_modules=layers)  # type: ignore[arg-type]  # peft computes with floats too
+    inject_adapter_in_model(config, module)
     module.register_state_dict_post_hook(_to_plain_names)
     module.register_load_state_dict_pre_hook(_to_wrapped_names)
 

@@ -7,7 +7,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from rs2sam2.errors import TokenizerError
-from rs2sam2.structures import ReferringBatch, ReferringSample
+from rs2sam2.structures import ReferringBatch
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -58,7 +58,7 @@ class RefSegDataPreProcessor(BaseDataPreprocessor):
         Raises:
             TokenizerError: an expression is longer than the text table, or a token id lies outside it.
         """
-        inputs: ReferringSample = data['inputs']
+        inputs = data['inputs']
         token_ids, text_mask = self.pad(inputs.token_ids, data.get('data_samples'))
         one_view = inputs.union_image[0] is None
         image, union_image, token_ids, text_mask = self.cast_data(

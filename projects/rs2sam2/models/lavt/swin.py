@@ -4,7 +4,7 @@ The blocks are mmseg's. The merging of patches is torchvision's: it joins neighb
 weights, mmseg's in another.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmengine.model import BaseModule, initialize
@@ -44,7 +44,7 @@ class LanguageStage(nn.Module):
     """
 
     def __init__(
-        self, blocks: Sequence[nn.Module], fusion: nn.Module, visual_branch: nn.Module | None, dim: int, last: bool
+        self, blocks: Iterable[nn.Module], fusion: nn.Module, visual_branch: nn.Module | None, dim: int, last: bool
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
@@ -67,7 +67,7 @@ class LanguageStage(nn.Module):
             x = block(x, size)
         fused = self.fusion(x, text)
         onward = x + self.language_gate(fused) * fused
-        if self.visual_branch is not None:
+        if self.visual_branch is not None and self.visual_gate is not None:
             visual = self.visual_branch(x, size)
             onward = onward + self.visual_gate(visual) * visual
         return fused, onward

@@ -88,7 +88,7 @@ class TokenAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, n, c), the finest grid first, to (B, g^2, c)."""
-        batch, count, side = *tokens.shape[:2], self.side
+        (batch, count), side = tokens.shape[:2], self.side
         qkv = self.norm(self.qkv(tokens).flatten(0, 1)).view(batch, count, self.num_heads, -1)
         q, k, v = qkv.transpose(1, 2).split(self.widths, dim=-1)  # (B, h, n, 32 or 64)
         read = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).contiguous().view(batch, -1, count)

@@ -158,6 +158,8 @@ class SAM2Head(BaseModule):
         height, width = feature.shape[-2:]
         if not self.dense_prompt:
             return self.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1).expand(len(feature), -1, height, width)
+        if pseudo_mask is None:
+            raise ConfigError('decode_head.dense_prompt=True reads what mask_prompt_generator=None does not make')
         mask = F.interpolate(
             pseudo_mask.float(), size=(4 * height, 4 * width), mode='bilinear', align_corners=False, antialias=True
         )
@@ -174,7 +176,6 @@ class SAM2Head(BaseModule):
         Returns:
             One weighted scalar a loss, under its name; computed in fp32 under autocast too.
         """
-        pseudo_mask = prediction.pseudo_mask
         with no_autocast(target.device):
             inputs = LossInputs(
                 mask_logits=F.interpolate(
@@ -182,11 +183,15 @@ class SAM2Head(BaseModule):
                 ),
                 target=target.float(),
                 text=text.tokens[:, 0].float(),
-                iou=prediction.iou.float(),
-                presence_logits=prediction.presence_logits.float(),
-                pseudo_mask=None if pseudo_mask is None else pseudo_mask.float(),
+                iou=_in_fp32(prediction.iou),
+                presence_logits=_in_fp32(prediction.presence_logits),
+                pseudo_mask=_in_fp32(prediction.pseudo_mask),
             )
             values = {name: loss(inputs) for name, loss in self.losses.items()}
         self.iou_steps += 'loss_iou' in values
         self.presence_steps += 'loss_presence' in values
         return values
+
+
+def _in_fp32(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.float()

@@ -190,7 +190,8 @@ class HieraTrunk(nn.Module):
         """
         x = self.patch_embed(image)
         x = x + self.position(*x.shape[1:3])
-        size, window, stages = x.shape[1:3], 0, []
+        size, window = x.shape[1:3], 0
+        stages: list[Tensor] = []
         for i, (block, slot) in enumerate(zip(self.blocks, slots, strict=True)):
             fits = block.window and not any(side % block.window for side in size)
             x, window = rearrange(x, size, window, block.window if fits else 0), block.window if fits else 0

@@ -129,10 +129,10 @@ class RS2SAM2(ReferringSegmentor):
 
     def scores(self, prediction: MaskPrediction) -> tuple[list[float] | None, list[float] | None]:
         """SAM2's IoU and object scores, where they were trained for these masks."""
-        head = self.decode_head
+        head, iou, presence = self.decode_head, prediction.iou, prediction.presence_logits
         return (
-            prediction.iou.tolist() if head.iou_steps > 0 else None,
-            prediction.presence_logits.sigmoid().tolist() if head.presence_steps > 0 else None,
+            iou.tolist() if iou is not None and head.iou_steps > 0 else None,
+            presence.sigmoid().tolist() if presence is not None and head.presence_steps > 0 else None,
         )
 
     def fold(self) -> 'RS2SAM2':

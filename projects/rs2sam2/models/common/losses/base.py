@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from rs2sam2.errors import ConfigError
+
 
 class LossInputs(NamedTuple):
     """A prediction beside its ground truth; what a model has no part for is None.
@@ -23,3 +25,14 @@ class LossInputs(NamedTuple):
     iou: Tensor | None = None
     presence_logits: Tensor | None = None
     pseudo_mask: Tensor | None = None
+
+    def need(self, part: str, loss: str) -> Tensor:
+        """What not every model gives, for the loss of a name.
+
+        Raises:
+            ConfigError: this model does not give it.
+        """
+        value = getattr(self, part)
+        if value is None:
+            raise ConfigError(f'decode_head.losses: {loss} reads {part}, which this model does not give: leave it out')
+        return value

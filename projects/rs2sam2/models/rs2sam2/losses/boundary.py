@@ -36,6 +36,6 @@ class TextGuidedBoundaryLoss(nn.Module):
         """Weighted scalar, mean over the batch."""
         # mask_logits are 2p - 1, so p > 0 is mask_logits > -1.
         mask = (inputs.mask_logits > -1).float() if self.hard else inputs.mask_logits.sigmoid()
-        weight = self.weight_from_text(inputs.text).float().view(-1, 1, 1, 1)
+        weight = self.weight_from_text(inputs.need('text', self.name)).float().view(-1, 1, 1, 1)
         error = weight * (boundary(mask) - boundary(inputs.target))
         return self.loss_weight * error.square().mean()

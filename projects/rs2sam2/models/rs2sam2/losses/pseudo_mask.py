@@ -27,7 +27,7 @@ class PseudoMaskLoss(nn.Module):
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Weighted scalar, mean over the batch."""
-        mask = inputs.pseudo_mask.float()
+        mask = inputs.need('pseudo_mask', self.name).float()
         target = F.interpolate(inputs.target, size=mask.shape[-2:], mode='area')
         # Not torch's own, which ends the process at NaN (on a GPU for good), before anybody can name the sample.
         likely = mask.clamp(self.eps / 100, 1 - self.eps / 100)

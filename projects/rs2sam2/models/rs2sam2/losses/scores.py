@@ -26,7 +26,7 @@ class IoUScoreLoss(nn.Module):
         union = (mask | target).sum((1, 2, 3))
         iou = (mask & target).sum((1, 2, 3)) / union.clamp(min=1)
         present = target.flatten(1).any(1).float()
-        error = (inputs.iou.float() - iou).square() * present
+        error = (inputs.need('iou', self.name).float() - iou).square() * present
         return self.loss_weight * error.sum() / present.sum().clamp(min=1)
 
 
@@ -47,4 +47,5 @@ class PresenceLoss(nn.Module):
     def forward(self, inputs: LossInputs) -> Tensor:
         """Weighted scalar, mean over the batch."""
         present = (inputs.target > 0).flatten(1).any(1).float()
-        return self.loss_weight * F.binary_cross_entropy_with_logits(inputs.presence_logits.float(), present)
+        logits = inputs.need('presence_logits', self.name).float()
+        return self.loss_weight * F.binary_cross_entropy_with_logits(logits, present)
