@@ -48,7 +48,8 @@ class RayWorkers:
             """Holds what works."""
 
             def __init__(self) -> None:
-                self._work = self._error = None
+                self._work: Work | None = None
+                self._error: RefSegError | None = None
 
             @ray.method(max_task_retries=-1)
             def ready(self) -> RefSegError | None:
@@ -62,6 +63,7 @@ class RayWorkers:
 
             def do(self, unit: Any) -> Any:
                 """One unit."""
+                assert self._work is not None, 'units come to who is ready'
                 (outcome,) = self._work(iter([unit]))
                 return outcome
 

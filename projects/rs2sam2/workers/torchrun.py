@@ -50,8 +50,8 @@ class TorchrunWorkers:
         except RefSegError as error:
             errors.append(error)
         errors += [pickle.loads(self._get(f'ready/{rank}')) for rank in range(1, self.count)]
-        if (error := next((one for one in errors if one is not None), None)) is not None:
-            raise error
+        for failed in filter(None, errors):
+            raise failed
         return self._work
 
     def run(self, units: Sequence[Any]) -> Iterator[tuple[int, Any]]:
