@@ -14,6 +14,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 API = 1
 """Which requests and answers are spoken: a service that takes others has another number."""
@@ -175,8 +176,14 @@ class Client:
                 fields += [(name, str(one).lower() if isinstance(one, bool) else str(one)) for one in several]
         return fields
 
-    def _ask(self, method: str, path: str, *form: object) -> bytes:
-        with self._open(method, path, *form) as answer, _clear(self.address):
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        fields: list[tuple[str, str]] | None = None,
+        file: tuple[str, str, bytes | Path] | None = None,
+    ) -> bytes:
+        with self._open(method, path, fields, file) as answer, _clear(self.address):
             return answer.read()
 
     def _open(
@@ -218,7 +225,8 @@ class _Form:
         head = ''.join(
             f'--{mark}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields
         )
-        tail, self._content = f'--{mark}--\r\n', b''
+        tail = f'--{mark}--\r\n'
+        self._content: bytes | Path = b''
         if file is not None:
             name, path, self._content = file
             quoted = path.replace('"', '%22').replace('\r', '%0D').replace('\n', '%0A')
@@ -242,7 +250,7 @@ class _Form:
 class _Connection(http.client.HTTPConnection):
     """Reads the answer where the service refused a body before it was sent whole."""
 
-    def send(self, data: object) -> None:
+    def send(self, data: Any) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             super().send(data)
 

@@ -161,7 +161,7 @@ def test_every_form_of_a_folder_is_found_and_kept(client, hub, text):
 def test_a_tagged_or_pinned_revision(client, hub):
     commit = hub.commit('lab/one')
     assert commit in client(f'hf:lab/one@{commit}')['weights']
-    one_line(client('hf:lab/one@v9'), 'hf:lab/one@v9 cannot be fetched: there is no such revision')
+    one_line(client('hf:lab/one@v9'), 'lab/one has no revision v9')
 
 
 def test_the_licence_and_the_size_are_told(client):

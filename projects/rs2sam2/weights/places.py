@@ -4,7 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from types import ModuleType
+from typing import Any
 
 from rs2sam2.errors import CheckpointError
 from rs2sam2.weights.files import PICKLE_SUFFIXES
@@ -73,7 +73,7 @@ def parse_place(text: str) -> HubPlace | Address | None:
     return HubPlace(found['repo'], (found['revision'] or 'main').replace('%2F', '/'), inside)
 
 
-def hub_constants() -> ModuleType:
+def hub_constants() -> Any:
     """The hub library's settings: it reads the environment when it is imported, and importing it takes a second."""
     from huggingface_hub import constants
 
