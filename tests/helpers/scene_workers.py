@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -30,30 +31,33 @@ class Cluster(NamedTuple):
     Attributes:
         address: of it.
         pid: of the process below which all of it runs.
+        environment: of what connects to it: it has a token of its own.
     """
 
     address: str
     pid: int
+    environment: dict[str, str]
 
 
 @contextlib.contextmanager
 def ray_cluster(cpus: int) -> Iterator[Cluster]:
     """A Ray cluster that is there until the context ends."""
     port = free_port()
+    environment = _environment() | {'RAY_AUTH_MODE': 'token', 'RAY_AUTH_TOKEN': secrets.token_hex(32)}
     # The path of a socket in there may have 107 letters.
     with tempfile.TemporaryDirectory(prefix='ray', dir='/tmp', ignore_cleanup_errors=True) as folder:
         words = ['start', '--head', '--block', f'--port={port}', f'--num-cpus={cpus}', f'--temp-dir={folder}']
         words += ['--include-dashboard=false', '--disable-usage-stats']
         head = subprocess.Popen(
             [sys.executable, '-m', 'ray.scripts.scripts', *words],
-            env=_environment(),
+            env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
             _wait_for_port(port, head)
-            yield Cluster(f'127.0.0.1:{port}', head.pid)
+            yield Cluster(f'127.0.0.1:{port}', head.pid, environment)
         finally:
             kill([*children(head.pid), head.pid])
             head.wait()
@@ -83,7 +87,7 @@ class SceneProcesses:
         self._cluster, self._told = cluster, tempfile.TemporaryFile('w+')  # noqa: SIM115, read until the end
         self.process = subprocess.Popen(
             [sys.executable, *(launcher if cluster is None and count > 1 else []), *tail],
-            env=_environment(),
+            env=_environment() if cluster is None else cluster.environment,
             start_new_session=True,
             stdout=self._told,
             stderr=subprocess.STDOUT,
@@ -103,6 +107,12 @@ class SceneProcesses:
             assert time.monotonic() < end, self.said()
             time.sleep(0.02)
         return True
+
+    def ends_within(self, seconds: float) -> bool:
+        """Whether it ends in the next seconds, which are waited for."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        return self.process.returncode is not None
 
     def ended(self, seconds: float = 300) -> bool:
         """Waits for its end; whether that was a good one."""

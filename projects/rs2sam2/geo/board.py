@@ -46,9 +46,11 @@ class Board:
         """Outputs are written."""
         self._show('writing' if self._blocks == self._total_blocks else 'segmenting')
 
-    def fail(self) -> None:
-        """One more scene failed."""
+    def fail(self, windows: int = 0, blocks: int = 0) -> None:
+        """One more scene failed, and so many windows and blocks are not begun."""
         self._failed += 1
+        self._total -= windows
+        self._total_blocks -= blocks
         self._show(None)
 
     def say(self, line: str) -> None:

@@ -104,7 +104,7 @@ class SceneRun:
                     try:
                         missing = self._begin(plans[index], index, places, stack)
                     except RefSegError as error:
-                        self._fail(index, error)
+                        self._fail(index, error, sum(plans[index].blocks), len(plans[index].blocks))
                         continue
                     units += [(index, BlockUnit(plans[index], places[index].path, number)) for number in missing]
                     wave.append(index)
@@ -125,9 +125,9 @@ class SceneRun:
         """Opens the folder of a scene's blocks; the numbers of those that are missing."""
         places[index] = stack.enter_context(BlockPlace(plan, self._folder_of(plan.job)))
         missing = missing_blocks(places[index].path, len(plan.blocks))
+        require_space(places[index].path.parent, plan.space * len(missing) // len(plan.blocks))
         for number in set(range(len(plan.blocks))) - set(missing):
             self._board.block(plan.blocks[number])
-        require_space(places[index].path.parent, plan.space * len(missing) // len(plan.blocks))
         return missing
 
     def _run(self, units: Sequence[tuple[int, Any]], places: dict[int, BlockPlace]) -> None:
@@ -148,9 +148,16 @@ class SceneRun:
                 places[index].done = True
                 places.pop(index).close()
 
-    def _fail(self, index: int, error: RefSegError) -> None:
-        """A scene cannot be done; it is told once, whatever else of it fails."""
+    def _fail(self, index: int, error: RefSegError, windows: int = 0, blocks: int = 0) -> None:
+        """A scene cannot be done; it is told once, whatever else of it fails.
+
+        Args:
+            index: of its job.
+            error: why.
+            windows: that will not be begun.
+            blocks: as well.
+        """
         if index not in self._failed:
             self._failed.add(index)
-            self._board.fail()
+            self._board.fail(windows, blocks)
             self._ended(index, error)

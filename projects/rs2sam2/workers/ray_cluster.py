@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from rs2sam2.workers import Work
 
 _TRIES = 3  # of a unit whose worker is lost
 _CONNECT = 10.0  # seconds that a cluster has to answer
+_AGAIN = 0.5  # seconds until an actor that is being restarted is asked again
 _PATIENCE = 60.0  # seconds until something is said of workers that are not there
 
 
@@ -51,7 +53,6 @@ class RayWorkers:
                 self._work: Work | None = None
                 self._error: RefSegError | None = None
 
-            @ray.method(max_task_retries=-1)
             def ready(self) -> RefSegError | None:
                 """Makes it; an error comes as a value, since an actor whose making fails is made again."""
                 if self._work is None:
@@ -74,8 +75,8 @@ class RayWorkers:
         if late:
             text = f'{len(late)} of {self.count} workers are not ready'
             print(f'{text}: they load the model, or the cluster has no room for them yet', file=sys.stderr)
-        for error in ray.get(ready):
-            if error is not None:
+        for one, waited in zip(self._actors, ready, strict=True):
+            if (error := self._ready(one, waited)) is not None:
                 raise error
 
     def run(self, units: Sequence[Any]) -> Iterator[tuple[int, Any]]:
@@ -90,6 +91,8 @@ class RayWorkers:
             try:
                 outcome = ray.get(ended)
             except ray.exceptions.RayActorError as error:
+                if index is None:
+                    time.sleep(_AGAIN)
                 waiting[actor.ready.remote()] = actor, None
                 if index is not None:
                     tries[index] += 1
@@ -107,6 +110,15 @@ class RayWorkers:
                 waiting[actor.do.remote(units[number])] = actor, number
             if index is not None:
                 yield index, outcome
+
+    def _ready(self, actor: Any, waited: Any) -> RefSegError | None:
+        """Waits for an actor, however often it is lost while it loads the model."""
+        while True:
+            try:
+                return self._ray.get(waited)
+            except self._ray.exceptions.RayActorError:
+                time.sleep(_AGAIN)
+                waited = actor.ready.remote()
 
     def close(self, failed: bool) -> None:
         """See `Workers`."""
@@ -131,9 +143,9 @@ def _connect(ray: Any, address: str, count: int | None) -> None:
         options |= {'include_dashboard': False, 'num_cpus': max(count or 1, os.cpu_count() or 1)}
     try:
         ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, ray.exceptions.RayError) as error:
         text = ' '.join(str(error).split())[:200]
         raise ConfigError(
             f'no Ray cluster can be reached at {address} ({text}); give HOST:6379, ray://HOST:10001, auto, or local to '
-            'start one here'
+            'start one here, and set RAY_AUTH_MODE=token where the cluster wants a token (ray get-auth-token)'
         ) from error
