@@ -89,6 +89,21 @@ def test_folded_model_predicts_the_same(config):
         folded.state_dict()
 
 
+def test_what_was_laid_out_is_folded_without_a_copy():
+    model = randomise(tiny_model()).eval()
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with torch.no_grad():
+        want = fold_for_inference(model)(random_batch(), mode='tensor')
+        laid_out = tiny_model()
+        laid_out.lay_out()
+        laid_out.load_state_dict(state)
+        mlps = [block.mlp.layers for block in laid_out.backbone.trunk.blocks]
+        before = [layer.weight.data_ptr() for mlp in mlps for layer in mlp]
+        got = laid_out.fold()(random_batch(), mode='tensor')
+    assert [layer.weight.data_ptr() for mlp in mlps for layer in mlp] == before
+    assert torch.equal(got.mask_logits, want.mask_logits)
+
+
 @pytest.mark.parametrize('stages', [(0,), (2, 3), (0, 1, 2, 3)])
 def test_checkpointing_gives_the_same_gradients(stages):
     plain = tiny_model()

@@ -82,7 +82,7 @@ def publish_bundle(
 
 def _tensors(config: Config, weights: Path, dtype: str) -> dict:
     """The model's weights by our names, low-rank updates merged; all of them fit into the dtype."""
-    model = build_filled(config.model, weights)
+    model = build_filled(config.model, open_state_dict(weights))
     if any('.lora_' in name for name in model.state_dict()):
         merge_lora(model.union_encoder)
         config.model.union_encoder.pop('lora', None)

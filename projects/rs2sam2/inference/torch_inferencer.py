@@ -100,11 +100,12 @@ class TorchInferencer(RefSegInferencer, BaseInferencer):
             line = str(error).strip().splitlines()[0]
             raise ConfigError(f'device={device!r} cannot be used ({line}): use cpu, or another one') from error
         try:
-            model = build_filled(cfg.model, Path(weights), device).fold()
+            file = open_state_dict(weights)
+            model = build_filled(cfg.model, file, device, fold=True)
         except (TypeError, ValueError, KeyError, AttributeError, AssertionError, RuntimeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConfigError(f'{self.source.config_path}: the model cannot be built ({reason})') from error
-        self.trained_on = training_data(cfg, open_state_dict(weights).content.get('meta'))
+        self.trained_on = training_data(cfg, file.content.get('meta'))
         model.precision = self.asked_precision or model.precision
         self.precision = choose_precision(model.precision, torch.device(device))
         self.device_name = str(next(model.parameters()).device)

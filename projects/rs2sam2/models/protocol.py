@@ -138,6 +138,9 @@ class ReferringSegmentor(BaseSegmentor):
         """Losses of a batch, by name; the ground truth is at the view's size."""
         raise NotImplementedError
 
+    def lay_out(self) -> None:
+        """Before the weights are filled: put those beside each other in memory that `fold` joins. Optional."""
+
     def fold(self) -> 'ReferringSegmentor':
         """Make an inference model of this one, in place: eval mode, no gradients, what can be merged is merged.
 

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from rs2sam2.errors import CheckpointError
 from rs2sam2.weights.adapters import Conversion
-from rs2sam2.weights.files import open_state_dict
+from rs2sam2.weights.files import StateDictFile
 from rs2sam2.weights.loading import adapter_of, copy_into, plan_loading
 
 # Methods by which `nn.init` fills a tensor.
@@ -60,7 +59,7 @@ def give_memory(model: nn.Module, device: str | torch.device) -> nn.Module:
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None and parameter.is_meta:
-                empty = torch.empty_like(parameter, device=device)
+                empty = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
                 module._parameters[name] = nn.Parameter(empty, parameter.requires_grad)
     return model.to(device)
 
@@ -77,30 +76,37 @@ def zero_new(model: nn.Module, plan: Conversion) -> None:
             parameters[name].zero_()
 
 
-def build_filled(config: dict, weights: Path, device: str | torch.device = 'cpu') -> nn.Module:
+def build_filled(
+    config: dict, file: StateDictFile, device: str | torch.device = 'cpu', fold: bool = False
+) -> nn.Module:
     """Build a whole model and fill it from a checkpoint of ours or a published file, strictly.
 
-    The numbers go from the mapped file straight to the device.
+    The numbers go from the mapped file straight to the device, each once.
 
     Args:
         config: config of the model.
-        weights: file or folder.
+        file: the open file or folder.
         device: where the model shall be.
+        fold: whether it is for inference only; see `ReferringSegmentor.fold`.
 
     Returns:
         The model in eval mode.
 
     Raises:
-        CheckpointError: the file cannot be read, does not fit the model, or holds a part of it only.
+        CheckpointError: the file does not fit the model, or holds a part of it only.
     """
     with without_starting_values():
         model = MODELS.build(config)
-    file = open_state_dict(weights)
     adapter = adapter_of(file, model)
     if not adapter.whole:
-        raise CheckpointError(f'{weights} holds {adapter.title} weights, a part of the model: name a whole checkpoint')
+        raise CheckpointError(
+            f'{file.path} holds {adapter.title} weights, a part of the model: name a whole checkpoint'
+        )
     # A model that turns out to be bad is dropped: no entry needs to be looked at before the first is copied.
     plan, prefix = plan_loading(model, adapter, file)
-    copy_into(give_memory(model, device), plan, prefix)
+    give_memory(model, device)
+    if fold:
+        model.lay_out()
+    copy_into(model, plan, prefix)
     zero_new(model, plan)
-    return model.eval()
+    return model.fold() if fold else model.eval()

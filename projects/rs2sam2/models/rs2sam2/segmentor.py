@@ -6,7 +6,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn, stack
 
 from rs2sam2.models.protocol import InputSpec, ReferringSegmentor, Stage
-from rs2sam2.models.rs2sam2.fold import fold_for_inference
+from rs2sam2.models.rs2sam2.fold import fold_for_inference, lay_out
 from rs2sam2.structures import (
     MaskPrediction,
     PointPrompts,
@@ -134,6 +134,10 @@ class RS2SAM2(ReferringSegmentor):
             iou.tolist() if iou is not None and head.iou_steps > 0 else None,
             presence.sigmoid().tolist() if presence is not None and head.presence_steps > 0 else None,
         )
+
+    def lay_out(self) -> None:
+        """See `fold.lay_out`."""
+        lay_out(self)
 
     def fold(self) -> 'RS2SAM2':
         """See `fold_for_inference`."""

@@ -157,6 +157,7 @@ class Conversion:
             if seen > RELEASE_BYTES:
                 self.source.release()
                 seen = 0
+        self.source.release()
 
     def parameters(self) -> int:
         """How many numbers are mapped."""
