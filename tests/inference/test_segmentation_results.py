@@ -96,6 +96,21 @@ def test_several_as_coco(tmp_path):
     assert (second['area'], second['reason']) == (0, 'no pixel is foreground')
     with pytest.raises(DataError, match='different sizes'):
         SegmentationResults([make(), make(np.zeros((4, 4), bool))]).to_coco()
+    assert SegmentationResults().to_coco()['annotations'] == []
+
+
+def test_two_images_in_memory_of_one_name_are_no_data_set():
+    one, other = (np.full((20, 30, 3), value, np.uint8) for value in (0, 9))
+    assert len(SegmentationResults([make(source=one), make(source=one.copy())]).to_coco()['images']) == 1
+    with pytest.raises(DataError, match='two images in memory'):
+        SegmentationResults([make(source=one), make(source=other)]).to_coco()
+
+
+def test_parts_and_sums_of_several_are_several():
+    results = SegmentationResults([make(image=f'{name}.png') for name in 'abc'])
+    assert len(results[1:].to_coco()['images']) == 2
+    assert len((results[:1] + results[2:]).to_coco()['images']) == 2
+    assert results[-1].image == 'c.png'
 
 
 def test_several_as_geodataframe(picture):
@@ -104,7 +119,16 @@ def test_several_as_geodataframe(picture):
     assert list(frame.pixels) == [111, 8]
     assert list(frame.geometry.area) == [111, 8]
     assert frame.crs is None
-    assert SegmentationResults().to_geodataframe().empty
+    nothing = SegmentationResults([make(np.zeros_like(MASK))]).to_geodataframe()
+    assert nothing.empty
+    assert all(nothing.dtypes[name] == frame.dtypes[name] for name in ('score', 'pixels'))
+
+
+def test_nothing_found_is_saved_as_no_polygons(tmp_path):
+    pyogrio = pytest.importorskip('pyogrio')
+    for suffix in ('geojson', 'gpkg'):
+        path = make(np.zeros_like(MASK)).save(tmp_path / f'none.{suffix}')
+        assert pyogrio.read_info(path)['features'] == 0
 
 
 def test_images_with_a_place_give_polygons_there(picture, tmp_path):
@@ -118,8 +142,28 @@ def test_images_with_a_place_give_polygons_there(picture, tmp_path):
     assert frame.crs == 'EPSG:32633'
     assert list(frame.geometry.area) == [111 / 4, 8 / 4]
     assert frame.geometry[1].bounds == (500010, 3999991.5, 500012, 3999992.5)
+    result = make(image=str(path), source=str(path))
     with pytest.raises(DataError, match='not in one CRS'):
-        SegmentationResults([make(image=str(path), source=str(path)), make()]).to_geodataframe()
+        SegmentationResults([result, make()]).to_geodataframe()
+    with rasterio.open(result.save(tmp_path / 'mask.tif')) as raster:
+        assert (raster.crs, raster.transform) == ('EPSG:32633', place)
+        np.testing.assert_array_equal(raster.read(1), MASK * 255)
+
+
+def test_a_file_that_is_stored_turned_has_no_place(tmp_path):
+    rasterio = pytest.importorskip('rasterio')
+    path, place = tmp_path / 'turned.tif', rasterio.Affine(0.5, 0, 500000, 0, -0.5, 4000000)
+    with rasterio.open(path, 'w', 'GTiff', 30, 20, 3, 'EPSG:32633', place, 'uint8') as raster:
+        raster.write(np.zeros((3, 20, 30), np.uint8))
+    content = bytearray(path.read_bytes())
+    # TIFF's orientation (tag 274, a short), in the place of its planar configuration (284), which is 1 as well.
+    tag = content.index((284).to_bytes(2, 'little') + (3).to_bytes(2, 'little'))
+    content[tag : tag + 12] = b''.join(
+        number.to_bytes(size, 'little') for number, size in ((274, 2), (3, 2), (1, 4), (3, 4))
+    )
+    path.write_bytes(content)
+    result = make(image=str(path), source=str(path))
+    assert SegmentationResults([result]).to_geodataframe().crs is None
 
 
 def test_results_can_be_pickled():

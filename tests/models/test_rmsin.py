@@ -61,6 +61,8 @@ def test_each_sample_is_convolved_with_its_own_kernels(options):
     assert (theta.abs() < MAX_ANGLE).all()
     assert theta.abs().max() > 0.05
     out = conv(x)
+    # As an exported graph computes it, whose batch is of any size.
+    torch.testing.assert_close(conv._convolve_any(x, conv.turned(alpha, theta)), out, atol=1e-12, rtol=0)
     for b in range(3):
         kernel = sum(
             a * torch.einsum('oik,kl->oil', w.flatten(2), rotation(t[None], w.shape[-1])[0]).view_as(w)

@@ -17,7 +17,7 @@ import torch
 from rs2sam2.errors import ConfigError, OutputError
 from rs2sam2.export.check import Feeds, compare, example_batches, feeds_of_views
 from rs2sam2.export.graph import ExportedGraph, compute, trace
-from rs2sam2.inference.exported import INPUTS, KEY, TOKENIZERS, Exported, InputSizes
+from rs2sam2.inference.exported import INPUTS, KEY, TOKENIZERS, Exported, InputSizes, data_of
 from rs2sam2.inference.onnx_inferencer import open_session
 from rs2sam2.inference.source import test_pipeline
 from rs2sam2.inference.torch_inferencer import TorchInferencer
@@ -99,7 +99,7 @@ def _check_arguments(out: Path, format: str, dtype: str) -> None:
         raise ConfigError(f'--dtype {dtype}: one of {", ".join(DTYPES)}')
     if format == 'torch' and dtype != 'fp32':
         raise ConfigError(f'--dtype {dtype} is for --format onnx: a program of torch.export keeps fp32')
-    for path in (out, _data_of(out)):
+    for path in (out, data_of(out)):
         if path.exists():
             raise OutputError(f'{path} is there already: remove it, or name a new file')
     missing = [name for name in ('onnx', 'onnxscript', 'onnxruntime') if find_spec(name) is None]
@@ -152,10 +152,6 @@ def _tokenizer(config: dict[str, Any]) -> dict[str, Any]:
     return dict(type=kind, options=config, files=content)
 
 
-def _data_of(path: Path) -> Path:
-    return path.with_name(f'{path.name}.data')
-
-
 def _write_onnx(
     program: torch.export.ExportedProgram, path: Path, names: tuple[str, ...], dtype: str
 ) -> Callable[[str], None]:
@@ -175,7 +171,7 @@ def _write_onnx(
     if dtype != 'fp32':
         narrow(found, dtype)
     size = sum(value.const_value.nbytes for value in found.graph.initializers.values())
-    ir.save(found, path, external_data=_data_of(path).name if size > _INSIDE else None)
+    ir.save(found, path, external_data=data_of(path).name if size > _INSIDE else None)
 
     def write(text: str) -> None:
         proto = onnx.load(path, load_external_data=False)

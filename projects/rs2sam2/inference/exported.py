@@ -23,6 +23,11 @@ TOKENIZERS = ('RefSegTokenizer', 'HFTokenizer')
 MOST = 1 << 20
 
 
+def data_of(path: Path) -> Path:
+    """Where the weights of a large exported model lie."""
+    return path.with_name(f'{path.name}.data')
+
+
 class InputSizes(NamedTuple):
     """What the graph takes; see `rs2sam2.models.protocol.InputSpec`.
 

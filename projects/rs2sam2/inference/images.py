@@ -21,6 +21,10 @@ REMEDY = 'give a whole image with 8 bits a channel (other rasters: rs2sam2 scene
 ImageSource = str | os.PathLike | np.ndarray | Image.Image
 
 
+# GDAL's drivers of image files that may know where they lie on the ground.
+GEO_DRIVERS = {'.tif': 'GTiff', '.tiff': 'GTiff', '.jp2': 'JP2OpenJPEG'}
+
+
 class InputImage(NamedTuple):
     """A decoded image.
 
@@ -71,6 +75,11 @@ def _with_literal_folder(pattern: str) -> str:
             break
         rest.insert(0, name)
     return os.path.join(glob.escape(folder), *rest)
+
+
+def may_have_place(source: object) -> bool:
+    """Whether what a user gave is a file of a kind that may say where on the ground it lies."""
+    return isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() in GEO_DRIVERS
 
 
 def load_image(source: ImageSource, name: str = 'image') -> InputImage:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,9 +10,9 @@ import numpy as np
 
 from rs2sam2.datasets.images import square_view
 from rs2sam2.errors import CheckpointError, ConfigError, TokenizerError
-from rs2sam2.files import require_regular
+from rs2sam2.files import digest, require_regular
 from rs2sam2.inference.arguments import Box, Points
-from rs2sam2.inference.exported import KEY, OUTPUTS, Exported, InputSizes
+from rs2sam2.inference.exported import KEY, OUTPUTS, Exported, InputSizes, data_of
 from rs2sam2.inference.inferencer import RefSegInferencer
 from rs2sam2.inference.prediction import Prediction, resize_logits
 from rs2sam2.inference.turning import Elements, Turning
@@ -83,6 +84,13 @@ class OnnxInferencer(RefSegInferencer):
         self._outputs = [one.name for one in self.session.get_outputs()]
         if self._outputs[0] != OUTPUTS[0] or not set(self._outputs) <= set(OUTPUTS):
             raise CheckpointError(f'{path} gives {", ".join(self._outputs)}: it was not written by rs2sam2 export')
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        path = Path(self.source.weights)
+        graph, weights = digest(path), data_of(path)
+        # The weights of a large model lie beside its graph.
+        return {'weights': digest(weights) if weights.exists() else graph, 'config': graph}
 
     def _image_fields(self, fields: dict) -> dict:
         pixels, sizes = fields.pop('img'), self.exported.sizes

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rs2sam2.errors import ConfigError
+from rs2sam2.datasets.images import orientation_of
+from rs2sam2.errors import ConfigError, OutputError
+from rs2sam2.inference.images import GEO_DRIVERS, may_have_place
 
 _MISSING = [name for name in ('rasterio', 'shapely') if find_spec(name) is None]
 if _MISSING:
@@ -20,8 +22,6 @@ from rasterio.crs import CRS  # noqa: E402
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError  # noqa: E402
 from rasterio.features import shapes  # noqa: E402
 from rasterio.transform import Affine  # noqa: E402
-
-DRIVERS = {'.tif': 'GTiff', '.tiff': 'GTiff', '.jp2': 'JP2OpenJPEG'}
 
 
 class Ground(NamedTuple):
@@ -53,16 +53,29 @@ def ground_of(image: object, size: tuple[int, int]) -> Ground | None:
 
     Args:
         image: what the user gave.
-        size: (H, W) that was segmented; a file that is stored turned, and so has another one, has no place.
+        size: (H, W) that was segmented. A file that is stored turned has no place.
     """
-    driver = DRIVERS.get(Path(image).suffix.lower()) if isinstance(image, (str, os.PathLike)) else None
-    if driver is None:
+    if not isinstance(image, (str, os.PathLike)) or not may_have_place(image):
         return None
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
         try:
-            with rasterio.open(image, driver=driver) as raster:
+            with rasterio.open(image, driver=GEO_DRIVERS[Path(image).suffix.lower()]) as raster:
                 crs, transform, shape = raster.crs, raster.transform, raster.shape
         except RasterioIOError:
             return None
-    return None if crs is None or transform.is_identity or shape != size else Ground(crs, transform)
+    if crs is None or transform.is_identity or shape != size or orientation_of(image) != 1:
+        return None
+    return Ground(crs, transform)
+
+
+def write_mask(path: Path, mask: np.ndarray, ground: Ground) -> None:
+    """Write a mask (H, W) bool as a GeoTIFF, 255 on the target."""
+    height, width = mask.shape
+    try:
+        with rasterio.open(
+            path, 'w', 'GTiff', width, height, 1, ground.crs, ground.transform, 'uint8', compress='deflate'
+        ) as raster:
+            raster.write(mask.astype(np.uint8) * 255, 1)
+    except RasterioIOError as error:
+        raise OutputError(f'{path} cannot be written ({" ".join(str(error).split())[-160:]})') from error

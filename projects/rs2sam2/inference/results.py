@@ -188,9 +188,9 @@ class SegmentationResult:
     def save(self, path: str | Path) -> Path:
         """Write the result; the suffix says what of it.
 
-        .png and .tif hold the mask (255 on the target), .jpg and .webp the overlay,
-        .json holds `to_dict`, .geojson and .gpkg the polygons (extra [geo]; on the ground where the image has a place
-        there). The file is written whole or not at all.
+        .png and .tif hold the mask (255 on the target), .jpg and .webp the overlay, .json holds `to_dict`, .geojson and
+        .gpkg the polygons (extra [geo]). Where the image has a place on the ground, .tif, .geojson and .gpkg have it
+        too. The file is written whole or not at all.
 
         Returns:
             The path.
@@ -220,7 +220,8 @@ class SegmentationResult:
         except DataError:
             return None
         file = io.BytesIO()
-        picture.save(file, 'PNG')
+        # 256 colours: a third of the bytes, which a notebook keeps of every result.
+        picture.quantize(256).save(file, 'PNG', optimize=True)
         return file.getvalue()
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from rs2sam2.errors import ConfigError, OutputError
 from rs2sam2.files import place_of, replace_durably
+from rs2sam2.inference.images import may_have_place
 
 if TYPE_CHECKING:
     from rs2sam2.inference.results import SegmentationResult
@@ -45,6 +47,21 @@ def _mask(result: 'SegmentationResult', path: Path) -> None:
     Image.fromarray(result.mask.astype(np.uint8) * 255).save(path)
 
 
+def _mask_on_the_ground(result: 'SegmentationResult', path: Path) -> None:
+    """The mask where its image lies; as a plain picture where that has no place."""
+    if not may_have_place(result.source):
+        return _mask(result, path)
+    if find_spec('rasterio') is None:
+        raise ConfigError(
+            f'the place of {result.image} on the ground is kept by rasterio, not installed here: pip install '
+            '"rs2sam2[geo]", or save as .png'
+        )
+    from rs2sam2.inference.outlines import ground_of, write_mask
+
+    ground = ground_of(result.source, result.size)
+    return _mask(result, path) if ground is None else write_mask(path, result.mask, ground)
+
+
 def _overlay(result: 'SegmentationResult', path: Path) -> None:
     result.overlay().save(path, quality=90)
 
@@ -62,8 +79,8 @@ def _polygons(result: 'SegmentationResult', path: Path) -> None:
 
 _WRITERS: dict[str, Callable[['SegmentationResult', Path], None]] = {
     '.png': _mask,
-    '.tif': _mask,
-    '.tiff': _mask,
+    '.tif': _mask_on_the_ground,
+    '.tiff': _mask_on_the_ground,
     '.jpg': _overlay,
     '.jpeg': _overlay,
     '.webp': _overlay,

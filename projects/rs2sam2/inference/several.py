@@ -1,5 +1,7 @@
 """Several results: a list that other tools take as one table."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,14 @@ COLUMNS = ('image', 'expression', 'score', 'score_kind', 'pixels')
 
 
 class SegmentationResults(list[SegmentationResult]):
-    """A list of results, as an inferencer gives it."""
+    """A list of results, as an inferencer gives it; its parts and sums are such lists too."""
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        return SegmentationResults(found) if isinstance(place, slice) else found
+
+    def __add__(self, others: Iterable[SegmentationResult]) -> 'SegmentationResults':  # type: ignore[override]
+        return SegmentationResults([*self, *others])
 
     def to_coco(self) -> dict[str, list[dict[str, Any]]]:
         """All results as one COCO data set: `images`, `annotations` and one category, `referent`.
@@ -26,6 +35,7 @@ class SegmentationResults(list[SegmentationResult]):
         of an empty one, `reason`. `json.dump` writes it, `pycocotools.coco.COCO` reads it.
         """
         images: dict[str, dict[str, Any]] = {}
+        sources: dict[str, Any] = {}
         annotations = []
         for number, result in enumerate(self, 1):
             row = result.to_dict()
@@ -36,6 +46,11 @@ class SegmentationResults(list[SegmentationResult]):
             if (image['height'], image['width']) != result.size:
                 raise DataError(
                     f'{result.image} has results of different sizes: two images of one name are no data set'
+                )
+            if not _same(sources.setdefault(result.image, result.source), result.source):
+                raise DataError(
+                    f'{result.image} is the name of two images in memory, which are no data set: segment them in one '
+                    'call, which numbers them, or give paths'
                 )
             annotations.append(
                 dict(
@@ -64,8 +79,7 @@ class SegmentationResults(list[SegmentationResult]):
         except ModuleNotFoundError as error:
             raise ConfigError('a GeoDataFrame needs geopandas: pip install geopandas') from error
         rows, polygons, crs = self._outlined()
-        table = {name: [row[name] for row in rows] for name in COLUMNS}
-        return geopandas.GeoDataFrame(table, geometry=polygons, crs=crs)
+        return geopandas.GeoDataFrame(_columns(rows), geometry=polygons, crs=crs)
 
     def write_polygons(self, path: str | Path) -> None:
         """Write what `to_geodataframe` has as .gpkg or .geojson; needs the extra [geo], not geopandas.
@@ -79,12 +93,11 @@ class SegmentationResults(list[SegmentationResult]):
         import pyogrio
         import shapely
 
-        columns = [np.array([row[name] for row in rows], _KINDS.get(name, object)) for name in COLUMNS]
         try:
             pyogrio.raw.write(
                 str(path),
                 shapely.to_wkb(np.array(polygons, object)),
-                columns,
+                list(_columns(rows).values()),
                 list(COLUMNS),
                 layer='objects',
                 driver='GPKG' if Path(path).suffix.lower() == '.gpkg' else 'GeoJSON',
@@ -118,3 +131,15 @@ class SegmentationResults(list[SegmentationResult]):
 
 
 _KINDS: dict[str, Any] = {'score': np.float64, 'pixels': np.int64}
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Typed, also where there is no row."""
+    return {name: np.array([row[name] for row in rows], _KINDS.get(name, object)) for name in COLUMNS}
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Whether two results of one name were given the same image; equal names are the same file."""
+    if first is second or isinstance(first, (str, os.PathLike)) or first is None or second is None:
+        return True
+    return np.array_equal(np.asarray(first), np.asarray(second))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmengine.model import BaseModule, initialize
-from mmseg.models.backbones.swin import SwinBlock, WindowMSA
+from mmseg.models.backbones.swin import ShiftWindowMSA, SwinBlock, WindowMSA
 from mmseg.models.utils import PatchEmbed
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -23,6 +23,24 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     'base': dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
     'large': dict(embed_dims=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48)),
 }
+
+
+class ShiftedWindows(ShiftWindowMSA):
+    """mmseg's attention in windows, which leaves the number of images open: an exported graph takes any."""
+
+    def window_reverse(self, windows: Tensor, height: int, width: int) -> Tensor:
+        """Put windows (B n, w, w, C) together to (B, height, width, C)."""
+        side, dim = self.window_size, windows.shape[-1]
+        rows = windows.view(-1, height // side, width // side, side, side, dim).transpose(2, 3)
+        return rows.reshape(-1, height, width, dim)
+
+
+def swin_block(**options: Any) -> SwinBlock:
+    """mmseg's block; see `ShiftedWindows`."""
+    block = SwinBlock(**options)
+    # It names no class for its attention; the parameters are the same.
+    block.attn.__class__ = ShiftedWindows
+    return block
 
 
 class Gate(nn.Sequential):
@@ -123,7 +141,7 @@ class LanguageAwareSwin(BaseModule):
         self.merges = nn.ModuleList(PatchMerging(dim) for dim in self.channels[:-1])
         for i, (dim, depth) in enumerate(zip(self.channels, depths, strict=True)):
             blocks = (
-                SwinBlock(
+                swin_block(
                     embed_dims=dim,
                     num_heads=num_heads[i],
                     feedforward_channels=int(mlp_ratio * dim),

@@ -51,9 +51,10 @@ def rotation(theta: Tensor, side: int) -> Tensor:
     """
     zero, cos, sin = torch.zeros_like(theta), theta.cos(), theta.sin()
     turn = torch.stack((torch.stack((cos, -sin, zero), -1), torch.stack((sin, cos, zero), -1)), -2)
-    grid = F.affine_grid(turn, [len(theta), 1, side, side], align_corners=True)
+    count = theta.shape[0]
+    grid = F.affine_grid(turn, [count, 1, side, side], align_corners=True)
     units = torch.eye(side**2, dtype=theta.dtype, device=theta.device).view(1, -1, side, side)
-    units = units.expand(len(theta), -1, -1, -1)
+    units = units.expand(count, -1, -1, -1)
     return F.grid_sample(units, grid, padding_mode='border', align_corners=True).flatten(2)
 
 
@@ -115,8 +116,10 @@ class AdaptiveRotatedConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (B, in, H, W); returns (B, out, H', W')."""
-        batch = len(x)
+        batch = x.shape[0]
         kernels = self.turned(*self.routing(x))
+        if isinstance(batch, torch.SymInt):
+            return self._convolve_any(x, kernels)
         # One group of channels a sample, so that one call convolves each with its own kernel.
         out = F.conv2d(
             x.flatten(0, 1).unsqueeze(0),
@@ -128,6 +131,25 @@ class AdaptiveRotatedConv2d(nn.Module):
             batch * self.groups,
         )
         return out.squeeze(0).unflatten(0, (batch, self.out_channels))
+
+    def _convolve_any(self, x: Tensor, kernels: Tensor) -> Tensor:
+        """The same for a batch of unknown size, as a graph to be exported has it: place by place of the kernels.
+
+        A convolution's number of groups stands in the graph; that of the samples does not.
+        """
+        (down, right), (rows, columns) = self.padding, self.stride
+        x = F.pad(x, (right, right, down, down)).unflatten(1, (self.groups, -1))
+        kernels = kernels.unflatten(1, (self.groups, -1))
+        reach = [dilation * (side - 1) for dilation, side in zip(self.dilation, self.kernel_size, strict=True)]
+        height, width = x.shape[-2] - reach[0], x.shape[-1] - reach[1]
+        out = torch.zeros((), dtype=x.dtype, device=x.device)
+        for i in range(self.kernel_size[0]):
+            for j in range(self.kernel_size[1]):
+                top, left = i * self.dilation[0], j * self.dilation[1]
+                seen = x[..., top : top + height : rows, left : left + width : columns]
+                out = out + kernels[..., i, j] @ seen.flatten(3)
+        out = out.flatten(1, 2).unflatten(2, seen.shape[-2:])
+        return out if self.bias is None else out + self.bias[:, None, None]
 
     def turned(self, alpha: Tensor, theta: Tensor) -> Tensor:
         """Each sample's kernel, (B, out, in / groups, k, k), from weights and angles (B, n)."""

@@ -97,7 +97,7 @@ class VisionEmbedding(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Embed (B, 3, s, s) as (B, 1 + N, D), patches row by row."""
         patches = self.proj(image).flatten(2).transpose(1, 2)
-        return torch.cat((self.cls_token.expand(len(patches), -1, -1), patches), dim=1)
+        return torch.cat((self.cls_token.expand(patches.shape[0], -1, -1), patches), dim=1)
 
 
 class BEiT3UnionEncoder(BaseModule):
@@ -193,7 +193,7 @@ class BEiT3UnionEncoder(BaseModule):
         vision = self.vision_embed(image) + self.positions['vision'].weight[POSITION_OFFSET:]
         text = self.text_embed(token_ids) + self.positions['text'].weight[POSITION_OFFSET:][: token_ids.shape[1]]
         text = text * counts.unsqueeze(-1)
-        mask = torch.cat((counts.new_ones(len(counts), vision.shape[1]), counts), dim=1)[:, None, None, :]
+        mask = torch.cat((counts.new_ones(counts.shape[0], vision.shape[1]), counts), dim=1)[:, None, None, :]
         for layer in self.layers:
             if self.checkpointing and torch.is_grad_enabled():
                 vision, text = checkpoint(layer, vision, text, mask, use_reentrant=False, preserve_rng_state=False)

@@ -169,10 +169,14 @@ class DualUnionEncoder(BaseModule):
             token_ids = F.pad(token_ids, (0, self.max_text_length - length), value=self.pad_id)
         vision = self.towers['vision'](pixel_values=image)
         text = self.towers['text'](input_ids=token_ids)
+        words = text.last_hidden_state
+        if self.reads_padding:
+            # A copy: of a slice, torch.export would fix whether it is the whole.
+            words = words.index_select(1, torch.arange(length, device=words.device))
         return self.fusion(
             # CLIP's vision tower has a CLS token before the patches, SigLIP's none.
             patches=vision.last_hidden_state[:, -self.num_patches :],
-            tokens=text.last_hidden_state[:, :length],
+            tokens=words,
             pooled_image=vision.pooler_output,
             pooled_text=text.pooler_output,
             text_mask=text_mask,

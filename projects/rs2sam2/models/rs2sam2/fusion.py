@@ -86,7 +86,7 @@ class BidirectionalFusion(nn.Module):
         Returns:
             The fused feature and the new text state.
         """
-        down = self.down(feature, gelu=True).view(len(text.tokens), -1, self.down.out_features)
+        down = self.down(feature, gelu=True).view(text.tokens.shape[0], -1, self.down.out_features)
         words = self.text_in(text.tokens)
         image = self.image_reads_text(down, words, text.mask, residual=down)
         if self.update_text:

@@ -124,7 +124,7 @@ class SAM2Head(BaseModule):
         )
         if self.multimask:
             best = iou.argmax(dim=1)
-            rows = torch.arange(len(best), device=best.device)
+            rows = torch.arange(best.shape[0], device=best.device)
             masks, iou = masks[rows, best].unsqueeze(1), iou[rows, best]
         return MaskPrediction(
             mask_logits=2 * masks - 1 if self.two_channel else masks,
@@ -157,7 +157,9 @@ class SAM2Head(BaseModule):
         """Dense prompt (B, C, h, w): the pseudo-mask at four times the feature's size through SAM2's convolutions."""
         height, width = feature.shape[-2:]
         if not self.dense_prompt:
-            return self.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1).expand(len(feature), -1, height, width)
+            return self.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1).expand(
+                feature.shape[0], -1, height, width
+            )
         if pseudo_mask is None:
             raise ConfigError('decode_head.dense_prompt=True reads what mask_prompt_generator=None does not make')
         mask = F.interpolate(
