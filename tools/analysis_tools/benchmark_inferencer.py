@@ -3,13 +3,15 @@
 python tools/analysis_tools/benchmark_inferencer.py [CONFIG] [--weights FILE] [--tokenizer FILE] [--image FILE]
     [--repeats N] [--tiny]
 
-Two tables. The first: a warm inferencer from the picture's file to mask, RLE and PNG, against its own model on tensors
-that are ready. The second: a new process from its start to the first mask, against reading the weights once and one
-forward pass; and its memory. Without `--weights`, random ones are written to a temporary folder first.
+A warm inferencer from the picture's file to mask, RLE and PNG, against its own model on tensors that are ready. New
+processes from their start to the first mask, by step, in Python and as `rs2sam2 segment`, against reading the weights
+once and one forward pass. And the memory of such a process. Without `--weights`, random ones are written to a temporary
+folder first. On 2 cores at full size it takes about 5 minutes, `--repeats 1` about 2.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -34,18 +36,27 @@ from rs2sam2.weights.files import save_state_dict
 
 EXPRESSION = 'the small gray airplane on the left of the road'
 FIRST_MASK = """
-import sys, time
-started = float(sys.argv[5])
+import json, sys, time
+from pathlib import Path
+def resident(key):
+    line = next(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1]) * 1024
+started, config, weights, device, image, expression = sys.argv[1:]
+walls, cpus = [float(started)], [0.0]
+def step():
+    walls.append(time.time())
+    cpus.append(time.process_time())
 from rs2sam2 import RS2SAM2Inferencer
-imported = time.time()
-inferencer = RS2SAM2Inferencer(sys.argv[1], sys.argv[2], device=sys.argv[3])
-loaded = time.time()
-inferencer(sys.argv[4], sys.argv[6])
-done = time.time()
-import json
-peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1]
-print(json.dumps([imported - started, loaded - imported, done - loaded, done - started, int(peak) * 1024]))
+step()
+imported = resident('VmHWM')
+inferencer = RS2SAM2Inferencer(config, weights, device=device)
+step()
+loaded = resident('VmRSS')
+inferencer(image, expression)
+step()
+print(json.dumps([walls, cpus, imported, loaded, resident('VmHWM')]))
 """
+SEGMENT = 'import rs2sam2_command; rs2sam2_command.main()'
 
 
 def parse_args() -> argparse.Namespace:
@@ -77,6 +88,7 @@ def prepare(args: argparse.Namespace, folder: Path) -> tuple[Path, Path, Path]:
     if weights is None:
         weights = folder / 'random.safetensors'
         save_state_dict(weights, random_model(cfg).state_dict(), {})
+        os.sync()  # else the disk is still busy with them while the clock runs
     if image is None:
         image = folder / 'noise.jpg'
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8)).save(image)
@@ -85,8 +97,8 @@ def prepare(args: argparse.Namespace, folder: Path) -> tuple[Path, Path, Path]:
 
 def warm_table(
     inferencer: RS2SAM2Inferencer, image: Path, folder: Path, repeats: int, device: str
-) -> tuple[Table, float]:
-    """End to end against the bare forward pass, in turns; also the median seconds of the latter."""
+) -> tuple[Table, np.ndarray]:
+    """End to end against the bare forward pass, in turns; also the median seconds of the latter, wall and CPU."""
     batch = random_batch(inferencer.model, 1, 12, device)
 
     @torch.inference_mode()
@@ -116,43 +128,70 @@ def warm_table(
         ratios = [statistics.median(a[i] / b[i] for a, b in zip(measured, base, strict=True)) for i in (0, 1)]
         wall, cpu = statistics.median(walls), statistics.median(cpus)
         table.add_row(name, f'{wall:.3f}', f'{ratios[0]:.3f}', f'{cpu:.2f}', f'{ratios[1]:.3f}')
-    return table, statistics.median(wall for wall, _ in base)
+    return table, np.median(base, axis=0)
 
 
-def start_table(config: Path, weights: Path, image: Path, forward: float, device: str, repeats: int) -> Table:
-    """A new process to its first mask, against reading the file once and one forward pass."""
+def start_tables(
+    config: Path, weights: Path, image: Path, forward: np.ndarray, device: str, repeats: int, folder: Path
+) -> list[Table]:
+    """New processes to their first mask, against reading the file once and one forward pass; and their memory."""
     files = [weights] if weights.is_file() else sorted(file for file in weights.rglob('*') if file.is_file())
     size = sum(file.stat().st_size for file in files)
-    rows, reads = [], []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        for file in files:
-            with file.open('rb', buffering=0) as stream:
-                block = bytearray(1 << 24)
-                while stream.readinto(block):
-                    pass
-        reads.append(time.perf_counter() - begin)
-        command = [sys.executable, '-c', FIRST_MASK, config, weights, device, image, time.time(), EXPRESSION]
-        rows.append(json.loads(subprocess.check_output([str(part) for part in command], text=True).splitlines()[-1]))
-    imports, load, mask, total, peak = (statistics.median(column) for column in zip(*rows, strict=True))
-    read = statistics.median(reads)
-    table = Table(title=f'first mask of a new process; median of {repeats}', title_justify='left')
-    table.add_column('what')
-    table.add_column('', justify='right')
-    for name, value in (
-        ('imports, s', imports),
-        ('build, load, fold, s', load),
-        ('first mask, s', mask),
-        ('from start to mask, s', total),
-        ('reading the file once, s', read),
-        ('one forward pass, s', forward),
-        ('ratio', total / (read + forward)),
-        ('weights, GB', size / 1e9),
-        ('peak of resident memory, GB', peak / 1e9),
-        ('above the weights, GB', (peak - size) / 1e9),
+    reads, masks, commands = [], [], []
+    for number in range(repeats):
+        reads.append(seconds(lambda: _read(files), 'cpu'))
+        masks.append(json.loads(_run(FIRST_MASK, time.time(), config, weights, device, image, EXPRESSION)))
+        out = folder / f'segmented-{number}'
+        begin, before = time.perf_counter(), os.times()
+        _run(SEGMENT, 'segment', image, '-e', EXPRESSION, '-m', config, '-w', weights, '-o', out, '--device', device)
+        after = os.times()
+        cpu = after.children_user + after.children_system - before.children_user - before.children_system
+        commands.append((time.perf_counter() - begin, cpu))
+    walls, cpus = (np.median([np.diff(mask[i]) for mask in masks], axis=0) for i in (0, 1))
+    read, command = np.median(reads, axis=0), np.median(commands, axis=0)
+    least = read + forward
+    time_table = Table(title=f'new processes; median of {repeats}', title_justify='left')
+    for column in ('what', 's', 'CPU s', 'x'):
+        time_table.add_column(column, justify='left' if column == 'what' else 'right')
+    steps = np.stack((walls, cpus), axis=1)
+    for name, (wall, cpu), is_whole in (
+        ('reading the file once', read, False),
+        ('reading it once and one forward pass', least, True),
+        ('imports', steps[0], False),
+        ('build, load, fold', steps[1], False),
+        ('first mask', steps[2], False),
+        ('RS2SAM2Inferencer, from start to mask', steps.sum(axis=0), True),
+        ('rs2sam2 segment, from start to end', command, True),
     ):
-        table.add_row(name, f'{value:.2f}')
-    return table
+        ratio = f'{wall / least[0]:.2f}' if is_whole else ''
+        time_table.add_row(name, f'{wall:.2f}', f'{cpu:.2f}', ratio)
+    memory_table = Table(title='memory of the process, GB', title_justify='left')
+    memory_table.add_column('what')
+    memory_table.add_column('', justify='right')
+    imported, loaded, peak = np.median([mask[2:] for mask in masks], axis=0)
+    for name, value in (
+        ('weights', size),
+        ('peak after the imports', imported),
+        ('resident when loaded', loaded),
+        ('peak at the first mask', peak),
+        ('that above the weights', peak - size),
+    ):
+        memory_table.add_row(name, f'{value / 1e9:.2f}')
+    return [time_table, memory_table]
+
+
+def _read(files: list[Path]) -> None:
+    block = bytearray(1 << 24)
+    for file in files:
+        with file.open('rb', buffering=0) as stream:
+            while stream.readinto(block):
+                pass
+
+
+def _run(code: str, *words: object) -> str:
+    """The last line that a Python process prints."""
+    command = [sys.executable, '-c', code, *map(str, words)]
+    return subprocess.check_output(command, text=True).splitlines()[-1]
 
 
 def main() -> None:
@@ -167,7 +206,8 @@ def main() -> None:
         table, forward = warm_table(inferencer, image, folder, args.repeats, device)
         console.print(table)
         del inferencer
-        console.print(start_table(config, weights, image, forward, device, args.repeats))
+        for table in start_tables(config, weights, image, forward, device, args.repeats, folder):
+            console.print(table)
 
 
 if __name__ == '__main__':
