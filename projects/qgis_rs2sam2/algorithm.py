@@ -78,7 +78,7 @@ class SegmentByExpression(QgsProcessingAlgorithm):
 
     def shortHelpString(self) -> str:
         """The help beside the form."""
-        return HELP
+        return ' '.join(HELP.split())  # QGIS begins a new paragraph where a line ends
 
     def helpUrl(self) -> str:
         """The page that the button Help opens."""

@@ -144,7 +144,7 @@ class Dock(QgsDockWidget):
         self.feedback.progressChanged.connect(self._progressed)
         self.task.executed.connect(self._executed)
         self._busy(True)
-        self.said.setText('Looking for the service ...')
+        self.said.setText('Looking for the service; its first start takes some seconds ...')
         QgsApplication.taskManager().addTask(self.task)
 
     @staticmethod

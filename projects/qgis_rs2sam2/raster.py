@@ -11,6 +11,8 @@ from osgeo import gdal
 
 # What the service opens by its path; anything else is written as a GeoTIFF first.
 READ_BY_PATH = ('.tif', '.tiff', '.jp2', '.png', '.jpg', '.jpeg')
+# A picture without a place lies below the x axis in QGIS; elsewhere its rows count downwards.
+_OF_PICTURES = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 
 
 class RasterError(Exception):
@@ -40,26 +42,33 @@ def as_file(part: Part, folder: Path, by_path: bool) -> str:
     Raises:
         RasterError: GDAL cannot read it, or the extent does not meet it.
     """
-    suffix = os.path.splitext(part.source)[1].lower()
-    readable = READ_BY_PATH if by_path else READ_BY_PATH[:2]
-    if part.box is None and os.path.isfile(part.source) and suffix in readable:
-        return part.source
     dataset = gdal.Open(part.source)
     if dataset is None:
         raise RasterError(f'{part.source} cannot be read by GDAL ({gdal.GetLastErrorMsg()})')
-    window = [0, 0, dataset.RasterXSize, dataset.RasterYSize] if part.box is None else _window(dataset, part.box)
+    transform = dataset.GetGeoTransform(can_return_null=True)
+    is_picture = transform is None and not dataset.GetGCPCount()
+    suffix = os.path.splitext(part.source)[1].lower()
+    readable = READ_BY_PATH if by_path else READ_BY_PATH[:2]
+    if part.box is None and not is_picture and os.path.isfile(part.source) and suffix in readable:
+        return part.source
+    window = [0, 0, dataset.RasterXSize, dataset.RasterYSize]
+    if part.box is not None:
+        window = _window(dataset, _OF_PICTURES if is_picture else transform, part.box)
     path = str(folder / 'part.tif')
-    options = ['COMPRESS=DEFLATE', 'TILED=YES', 'BIGTIFF=IF_SAFER']
-    written = gdal.Translate(path, dataset, format='GTiff', srcWin=window, creationOptions=options)
+    options = {'creationOptions': ['COMPRESS=DEFLATE', 'TILED=YES', 'BIGTIFF=IF_SAFER']}
+    if is_picture:
+        left, top, width, height = window
+        options['outputBounds'] = [left, -top, left + width, -top - height]
+    written = gdal.Translate(path, dataset, format='GTiff', srcWin=window, **options)
     if written is None:
         raise RasterError(f'{part.source} cannot be cut out ({gdal.GetLastErrorMsg()})')
     written.FlushCache()
     return path
 
 
-def _window(dataset, box: tuple[float, float, float, float]) -> list[int]:
+def _window(dataset, transform: tuple[float, ...] | None, box: tuple[float, float, float, float]) -> list[int]:
     """Columns and rows that a box touches, (x, y, width, height)."""
-    inverse = gdal.InvGeoTransform(dataset.GetGeoTransform())
+    inverse = None if transform is None else gdal.InvGeoTransform(transform)
     if inverse is None:
         raise RasterError('the layer has no place that an extent could be cut by: leave the extent empty')
     x_min, y_min, x_max, y_max = box

@@ -31,7 +31,7 @@ def plugin(tmp_path, monkeypatch):
             kept[name] = value
 
     def translate(path, dataset, **options):
-        cut.append(options['srcWin'])
+        cut.append(options)
         return SimpleNamespace(FlushCache=lambda: None)
 
     gdal = SimpleNamespace(
@@ -183,31 +183,60 @@ def test_a_long_log_begins_anew(plugin, python):
     assert (plugin.folder / 'service.log').stat().st_size < 1000
 
 
+def dataset(transform=None, points=0):
+    """A raster of 80 x 60 pixels, as GDAL opens it."""
+    return SimpleNamespace(
+        RasterXSize=80,
+        RasterYSize=60,
+        GetGCPCount=lambda: points,
+        GetGeoTransform=lambda can_return_null: None if transform is None else transform.to_gdal(),
+    )
+
+
+NORTH_UP = Affine(0.5, 0, 100, 0, -0.5, 200)
+
+
 @pytest.mark.parametrize(
     ('transform', 'box', 'expected'),
     [
-        (Affine(0.5, 0, 100, 0, -0.5, 200), (110, 170, 120, 190), [20, 20, 20, 40]),
+        (NORTH_UP, (110, 170, 120, 190), [20, 20, 20, 40]),
         # What a pixel is touched by is in; rounding alone is not.
-        (Affine(0.5, 0, 100, 0, -0.5, 200), (110.1, 170.1, 119.9, 189.9), [20, 20, 20, 40]),
+        (NORTH_UP, (110.1, 170.1, 119.9, 189.9), [20, 20, 20, 40]),
         (Affine(0.1, 0, 100, 0, -0.1, 200), (100.3, 199.3, 100.7, 199.9), [3, 1, 4, 6]),
         # More than there is; from the south upwards; turned by a quarter.
-        (Affine(0.5, 0, 100, 0, -0.5, 200), (0, 0, 999, 999), [0, 0, 80, 60]),
+        (NORTH_UP, (0, 0, 999, 999), [0, 0, 80, 60]),
         (Affine(0.5, 0, 100, 0, 0.5, 200), (110, 210, 120, 215), [20, 20, 20, 10]),
         (Affine(0, 0.5, 100, 0.5, 0, 200), (110, 220, 120, 230), [40, 20, 20, 20]),
     ],
 )
 def test_what_is_cut_out(plugin, tmp_path, transform, box, expected):
-    dataset = SimpleNamespace(RasterXSize=80, RasterYSize=60, GetGeoTransform=transform.to_gdal)
-    plugin.gdal.Open = lambda source: dataset
+    plugin.gdal.Open = lambda source: dataset(transform)
     part = plugin.raster.Part('somewhere.vrt', box)
     assert plugin.raster.as_file(part, tmp_path, True) == str(tmp_path / 'part.tif')
-    assert plugin.cut == [expected]
+    assert plugin.cut[0]['srcWin'] == expected
+    assert 'outputBounds' not in plugin.cut[0]
+
+
+@pytest.mark.parametrize(
+    ('box', 'window', 'bounds'),
+    [
+        (None, [0, 0, 80, 60], [0, 0, 80, -60]),
+        ((10, -50, 30, -20), [10, 20, 20, 30], [10, -20, 30, -50]),
+    ],
+)
+def test_a_picture_without_a_place_lies_where_qgis_lays_it(plugin, tmp_path, box, window, bounds):
+    (path := tmp_path / 'a.png').touch()
+    plugin.gdal.Open = lambda source: dataset()
+    plugin.raster.as_file(plugin.raster.Part(str(path), box), tmp_path, True)
+    assert (plugin.cut[0]['srcWin'], plugin.cut[0]['outputBounds']) == (window, bounds)
 
 
 def test_what_cannot_be_cut_out(plugin, tmp_path):
-    dataset = SimpleNamespace(RasterXSize=80, RasterYSize=60, GetGeoTransform=Affine(0.5, 0, 100, 0, -0.5, 200).to_gdal)
-    plugin.gdal.Open = lambda source: dataset
+    plugin.gdal.Open = lambda source: dataset(NORTH_UP)
     with pytest.raises(plugin.raster.RasterError, match='does not meet the layer'):
+        plugin.raster.as_file(plugin.raster.Part('a.tif', (0, 0, 1, 1)), tmp_path, True)
+    plugin.gdal.Open = lambda source: dataset(points=4)
+    with pytest.raises(plugin.raster.RasterError, match='leave the extent empty'):
         plugin.raster.as_file(plugin.raster.Part('a.tif', (0, 0, 1, 1)), tmp_path, True)
     plugin.gdal.Open = lambda source: None
     with pytest.raises(plugin.raster.RasterError, match='cannot be read by GDAL'):
@@ -217,7 +246,9 @@ def test_what_cannot_be_cut_out(plugin, tmp_path):
 def test_a_file_that_is_there_is_sent_as_it_is(plugin, tmp_path):
     (path := tmp_path / 'a.TIF').touch()
     (png := tmp_path / 'a.png').touch()
+    plugin.gdal.Open = lambda source: dataset(NORTH_UP)
     assert plugin.raster.as_file(plugin.raster.Part(str(path), None), tmp_path, False) == str(path)
     assert plugin.raster.as_file(plugin.raster.Part(str(png), None), tmp_path, True) == str(png)
-    plugin.gdal.Open = lambda source: SimpleNamespace(RasterXSize=8, RasterYSize=6)
     assert Path(plugin.raster.as_file(plugin.raster.Part(str(png), None), tmp_path, False)).name == 'part.tif'
+    plugin.gdal.Open = lambda source: dataset(points=4)
+    assert plugin.raster.as_file(plugin.raster.Part(str(path), None), tmp_path, False) == str(path)
