@@ -13,6 +13,7 @@ from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from helpers.geo_scenes import blobs, write_scene
 from helpers.paths import ROOT
@@ -89,6 +90,7 @@ def segment(qgis, **parameters):
 
 @needs_qgis
 @pytest.mark.slow
+@pytest.mark.ci
 def test_qgis_gives_the_polygons_of_the_command(qgis, tmp_path):
     scene = write_scene(tmp_path / 'scene.tif', blobs(100, 150))
     ran = segment(qgis, INPUT=scene, EXPRESSION='the red ship', POLYGONS=tmp_path / 'a.gpkg', MASK=tmp_path / 'a.tif')
@@ -116,6 +118,14 @@ def test_qgis_gives_the_polygons_of_the_command(qgis, tmp_path):
     part = json.loads((tmp_path / 'part.geojson').read_text())
     assert len(part['features']) == len(ours[2])
     assert {'id', 'expression', 'score', 'area', 'area_unit', 'pixels'} <= set(part['features'][0]['properties'])
+    # A picture without a place lies below the x axis in QGIS, and so do its polygons.
+    Image.fromarray(blobs(100, 150).transpose(1, 2, 0)).save(tmp_path / 'plain.png')
+    places = dict(EXTENT='0,150,-100,0', POLYGONS=tmp_path / 'plain.gpkg')
+    ran = segment(qgis, INPUT=tmp_path / 'plain.png', EXPRESSION='the red ship', **places)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    x_min, y_min, x_max, y_max = pyogrio.read_info(tmp_path / 'plain.gpkg')['total_bounds']
+    assert 0 <= x_min < x_max <= 150
+    assert -100 <= y_min < y_max <= 0
     ran = segment(qgis, INPUT=scene, EXPRESSION='ship', EXTENT='0,1,0,1', POLYGONS=tmp_path / 'none.gpkg')
     assert 'the extent does not meet the layer' in ran.stdout + ran.stderr
     ran = qgis(
