@@ -162,7 +162,7 @@ class SegmentByExpression(QgsProcessingAlgorithm):
             if context.willLoadLayerOnCompletion(path):
                 details = context.layerToLoadOnCompletionDetails(path)
                 details.name = expression if name == self.POLYGONS else f'{expression} (mask)'
-                details.setPostProcessor(Styled.of('mask' if name == self.MASK else 'polygons'))
+                details.setPostProcessor(Styled.of('mask' if name == self.MASK else 'polygons', self.on_ground))
         return results
 
     def _segment(self, expression: str, options: dict, folder: Path, feedback) -> dict[str, Path] | None:
@@ -195,9 +195,10 @@ class SegmentByExpression(QgsProcessingAlgorithm):
         client.cancel(job['id'])  # with its files, which are here now
         found = job['result']
         score = '' if found['score'] is None else f', {found["score_kind"]} {found["score"]:.3f}'
-        feedback.pushInfo(f'{found["objects"]} objects{score}, scope {found["scope"]}')
-        for note in found['notes']:
-            feedback.pushInfo(f'Note: {note}')
+        objects = f'{found["objects"]} object{"" if found["objects"] == 1 else "s"}'
+        feedback.pushInfo(f'{objects}{score}, scope {found["scope"]}')
+        for note in found['notes']:  # which may name the part that was cut out
+            feedback.pushInfo(f'Note: {note.replace(scene, Path(self.part.source).name)}')
         if found['trained_on']:
             feedback.pushInfo(
                 f'This model was trained on {found["trained_on"]}; on pictures of another kind its masks mean little.'

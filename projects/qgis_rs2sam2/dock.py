@@ -177,9 +177,9 @@ class Dock(QgsDockWidget):
             layer = QgsProcessingUtils.mapLayerFromString(path, self.context)
             layer = self.context.takeResultLayer(layer.id())
             layer.setName(details[path].name)
-            QgsProject.instance().addMapLayer(layer)
             if details[path].postProcessor() is not None:
                 details[path].postProcessor().postProcessLayer(layer, self.context, self.feedback)
+            QgsProject.instance().addMapLayer(layer)
 
     def _busy(self, busy: bool) -> None:
         self.run.setEnabled(not busy)

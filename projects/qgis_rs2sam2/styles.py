@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qgis.core import (
+    QgsCoordinateReferenceSystem,
     QgsFillSymbol,
     QgsPalettedRasterRenderer,
     QgsProcessingLayerPostProcessorInterface,
@@ -18,24 +19,27 @@ class Styled(QgsProcessingLayerPostProcessorInterface):
 
     Args:
         kind: 'mask' or 'polygons'.
+        on_ground: whether the layer that was segmented has a CRS.
     """
 
     # QGIS does not keep them alive.
     _alive: list = []  # noqa: RUF012
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, on_ground: bool) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind, self.on_ground = kind, on_ground
 
     @classmethod
-    def of(cls, kind: str) -> Styled:
+    def of(cls, kind: str, on_ground: bool) -> Styled:
         """One that lives until the next ones are made."""
         del cls._alive[:-8]
-        cls._alive.append(cls(kind))
+        cls._alive.append(cls(kind, on_ground))
         return cls._alive[-1]
 
     def postProcessLayer(self, layer, context, feedback) -> None:
         """Set the layer's renderer."""
+        if not self.on_ground:  # a GeoPackage says "undefined", which QGIS would take for a CRS that nothing leads to
+            layer.setCrs(QgsCoordinateReferenceSystem())
         if self.kind == 'polygons':
             fill = QColor(FOUND)
             fill.setAlpha(70)

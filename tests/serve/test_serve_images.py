@@ -1,8 +1,10 @@
 """Images: the answers are the command's, whoever else asks; what cannot be answered is one line."""
 
+import copy
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -177,3 +179,13 @@ def test_an_error_of_the_server_is_said_to_whom_it_met(client, inferencer, monke
         answers = list(threads.map(lambda text: ask(client, picture(), text), ['ship', 'harbor']))
     assert [answer.status_code for answer in answers] == [200, 500]
     assert answers[1].json() == {'error': 'ZeroDivisionError: an error of the server, told in its log'}
+
+
+def test_the_model_is_told_by_the_name_that_people_know(client, inferencer):
+    told = client.get('/model').json()
+    assert told['name'] == inferencer.source.config_path.name
+    assert told['weights'] == inferencer.source.weights.name
+    for place, name in (('published/demo/bundle.json', 'demo'), ('models/demo.onnx', 'demo.onnx')):
+        other = copy.copy(inferencer)
+        other.source = other.source._replace(config_path=Path(place))
+        assert other.model_name == name

@@ -112,6 +112,12 @@ class RefSegInferencer:
         raise NotImplementedError
 
     @property
+    def model_name(self) -> str:
+        """What people call it: the config's or the exported model's file, a bundle's folder."""
+        path = Path(self.source.config_path)
+        return path.parent.name if path.suffix == '.json' else path.name
+
+    @property
     def identity(self) -> dict[str, Any]:
         """All that tells its numbers from those of another model, as JSON has it."""
         turned = list(self.turning.elements) if len(self.turning.elements) > 1 else None

@@ -88,7 +88,7 @@ class Page:
         ) as blocks:
             session = gr.State(Session())
             gr.Markdown(
-                f'# RS2-SAM2\nSegment what a referring expression means. Model: `{source.config_path.name}`, '
+                f'# RS2-SAM2\nSegment what a referring expression means. Model: `{self.inferencer.model_name}`, '
                 f'weights `{source.weights.name}`, on {device}.{self._learned_from()}',
                 elem_id='title',
             )

@@ -25,7 +25,7 @@ async def model(service: Shared) -> dict:
     inferencer = service.model.inferencer
     source, defaults = inferencer.source, scene_defaults(inferencer)
     return {
-        'name': source.config_path.name if source.config_path.suffix == '.py' else source.config_path.parent.name,
+        'name': inferencer.model_name,
         'weights': source.weights.name,
         'device': inferencer.device_name,
         'precision': inferencer.precision,
