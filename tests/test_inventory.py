@@ -79,6 +79,7 @@ TO_RUN = [
     'rs2sam2_tiny_nwpu_vhr10',
     'rs2sam2_tiny_nwpu_vhr10_from_demo',
     'rs2sam2_tiny_nwpu_vhr10_plus',
+    'rs2sam2_tiny_nwpu_vhr10_small_views',
     *(f'ablations/{folder}/{row}' for folder in ('demo', 'refsegrs') for row in ABLATIONS),
     'ablations/demo/full',
 ]

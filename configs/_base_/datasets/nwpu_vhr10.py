@@ -1,6 +1,6 @@
 # NWPU VHR-10 (10 classes, 520 images) with expressions made from its masks (docs/data.md):
 # python tools/dataset_converters/coco2rrsis.py instances_train.json images data/nwpu_vhr10_rrsis \
-#     --no-target-share 0.1 --never-absent vehicle
+#     --no-target-share 0.1 --never-absent vehicle --several 3
 _base_ = ['small_views.py']
 data_root = 'data/nwpu_vhr10_rrsis'
 metainfo = dict(
