@@ -75,7 +75,7 @@ def compute(model: ReferringSegmentor, batch: ReferringBatch) -> dict[str, np.nd
         None if iou is None else np.array(iou, np.float32),
         None if presence is None else np.array(presence, np.float32),
     )
-    return {name: value for name, value in zip(OUTPUTS, values, strict=False) if value is not None}
+    return {name: value for name, value in zip(OUTPUTS, values, strict=True) if value is not None}
 
 
 def trace(graph: ExportedGraph, feeds: Mapping[str, Tensor]) -> ExportedProgram:
