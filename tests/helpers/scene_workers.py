@@ -84,7 +84,7 @@ class SceneProcesses:
         launcher += ['--monitor-interval', '0.1', '--rdzv-backend', 'c10d', '--rdzv-endpoint', '127.0.0.1:0']
         if cluster is not None:
             tail += ['--ray', cluster.address, '--workers', str(count)]
-        self._cluster, self._told = cluster, tempfile.TemporaryFile('w+')  # noqa: SIM115, read until the end
+        self._cluster, self._told = cluster, tempfile.TemporaryFile('a+')  # noqa: SIM115, read until the end
         self.process = subprocess.Popen(
             [sys.executable, *(launcher if cluster is None and count > 1 else []), *tail],
             env=_environment() if cluster is None else cluster.environment,
@@ -98,7 +98,7 @@ class SceneProcesses:
         self._told.seek(0)
         return self._told.read()
 
-    def wait_for(self, text: str, times: int, seconds: float = 120) -> bool:
+    def wait_for(self, text: str, times: int, seconds: float = 300) -> bool:
         """Whether it says something for the `times`-th time before it ends."""
         end = time.monotonic() + seconds
         while self.said().count(text) < times:
