@@ -106,6 +106,7 @@ def test_a_torn_index_and_a_lost_file_cost_only_that_scene(tmp_path):
     index = out / 'index.jsonl'
     index.write_bytes(index.read_bytes()[:-20])
     (out / 'scenes/s0.x.mask.tif').unlink()
+    (out / '.rs2sam2-run.token').touch()  # of a killed run on several machines
     found = _run(scenes, out)
     assert sorted(found.done) == ['s0', 's2']
     assert _files(out) == before

@@ -3,7 +3,7 @@
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,17 +30,16 @@ def token_in(folder: Path, workers: Workers, name: str = 'run') -> Iterator[Toke
     Args:
         folder: of the outputs.
         workers: who must see it.
-        name: of the run, of which there is one at a time: what a killed one left is overwritten.
+        name: of the run, of which there is one at a time: what a killed one left is overwritten, or removed.
     """
-    if not workers.apart:
-        yield None
-        return
     token = Token(folder.absolute() / f'.rs2sam2-{name}.token', secrets.token_hex(16))
     try:
-        token.path.write_text(token.text, 'ascii')
-        yield token
+        if workers.apart:
+            token.path.write_text(token.text, 'ascii')
+        yield token if workers.apart else None
     finally:
-        token.path.unlink(missing_ok=True)
+        with suppress(OSError):  # there is none, or no such folder
+            token.path.unlink()
 
 
 def check_token(token: Token | None) -> None:
