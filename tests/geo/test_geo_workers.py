@@ -144,7 +144,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path, scenes, clu
     expected = _whole(None, 1, scenes, tmp_path / 'whole')
     counts = _Kills(cluster, scenes, tmp_path / 'out', expected).run()
     print('torchrun' if cluster is None else 'Ray', counts)
-    assert counts['in_block'] > 3
+    assert counts['in_block'] > 0
 
 
 @needs_ray

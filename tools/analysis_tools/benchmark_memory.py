@@ -60,6 +60,7 @@ def main() -> None:
         found = re.search(r'peak (\d+) (\d+) (\d+) (\d+) (\d+)', done.stdout)
         if found is None:
             raise SystemExit(done.stdout + done.stderr)
+        print(f'{count:,} of {size:,} pixels: {found[1]} MB', file=sys.stderr)
         table.add_row(f'{count:,}', f'{size:,}', *(f'{int(number):,}' for number in found.groups()))
     plain_console().print(table)
 
