@@ -4,19 +4,22 @@ python tools/analysis_tools/benchmark_meaning.py [--model demo] [--sizes 1024 20
 
 Every sentence means one object of its whole mosaic. It is segmented as a user segments a scene, once by each scope.
 The table says how well by kinds of sentences, and for 'meaning' where it fails: the model, where no candidate is the
-object, or the choosing, where one was and another was taken. Single drawn scenes are the model's own score.
+object, or where the right one is taken as soon as what the model found wrongly is left out; else the choosing. Single
+drawn scenes are the model's own score.
 """
 
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import rasterio
 import shapely
+from affine import Affine
 from PIL import Image, ImageDraw
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
@@ -27,7 +30,9 @@ from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.geo.board import Board
 from rs2sam2.geo.job import make_job
+from rs2sam2.geo.meaning import Candidate, choose_objects
 from rs2sam2.geo.options import SceneOptions
+from rs2sam2.geo.polygons import TracedObject
 from rs2sam2.geo.scene import SceneResult, run_one
 from rs2sam2.geo.units import SceneWorker
 from rs2sam2.inference import InferencerWindowPredictor, RefSegInferencer
@@ -36,6 +41,7 @@ from rs2sam2.synthetic.mosaic import Mosaic, draw_mosaic
 from rs2sam2.synthetic.scene import draw_scene
 from rs2sam2.terminal import plain_console
 from rs2sam2.text.grammar import ReferringExpression, describe_objects
+from rs2sam2.text.reading import Thing, read_expression
 from rs2sam2.visualization.overlay import FALSE, FOUND, HIT, MISSED, draw_regions
 from rs2sam2.workers.local import LocalWorker
 
@@ -53,13 +59,15 @@ class Row(NamedTuple):
         ious: by scope.
         decided: what 'meaning' fell back to, or 'meaning'.
         best: IoU of the candidate that is the object, where there were candidates.
+        freed: IoU of what is taken when all candidates are left out that are no whole object of their kind.
     """
 
     size: int
     kind: str
     ious: dict[str, float]
     decided: str
-    best: float | None
+    best: float | None = None
+    freed: float | None = None
 
 
 def iou(first: np.ndarray, second: np.ndarray) -> float:
@@ -104,11 +112,12 @@ def measure(
     scopes: Sequence[str],
     folder: Path,
     pictures: Path | None,
+    name: str,
 ) -> list[Row]:
-    """All sentences over one mosaic."""
+    """All sentences over one mosaic, whose pictures are called after `name`."""
     scene = folder / 'scene.tif'
     write_mosaic(scene, mosaic)
-    rows = [Row(mosaic.labels.shape[0], kind_of(one), {}, 'meaning', None) for one in expressions]
+    rows = [Row(mosaic.labels.shape[0], kind_of(one), {}, 'meaning') for one in expressions]
     for scope in scopes:
         found = run(scene, [one.text for one in expressions], predictor, window, scope, folder)
         for number, (one, (mask, result)) in enumerate(zip(expressions, found, strict=True)):
@@ -116,15 +125,55 @@ def measure(
             rows[number].ious[scope] = iou(mask, truth)
             if scope != 'meaning':
                 continue
-            near = shapely.box(*mosaic.objects[one.object_id].bbox)
-            there = [c.polygon for c in result.candidates if c.polygon.intersects(near)]
-            each = [iou(rasterize([p], truth.shape, dtype=np.uint8) > 0, truth) for p in there]
-            best = max(each, default=0.0) if result.scope == 'meaning' else None
-            rows[number] = rows[number]._replace(decided=result.scope, best=best)
+            rows[number] = rows[number]._replace(decided=result.scope)
+            if result.scope == 'meaning':
+                best = max((overlap(c, mosaic, one.object_id) for c in result.candidates), default=0.0)
+                rows[number] = rows[number]._replace(best=best, freed=freed(one, result, mosaic))
             if pictures is not None and number < 12:
-                name = f'{truth.shape[0]}_{number:02d}_{rows[number].ious[scope]:.2f}.jpg'
-                draw(mosaic, mask, truth, one.text, result).save(pictures / name, quality=88)
+                shown = draw(mosaic, mask, truth, one.text, result)
+                shown.save(pictures / f'{name}_{number:02d}_{rows[number].ious[scope]:.2f}.jpg', quality=88)
     return rows
+
+
+def overlap(candidate: Candidate, mosaic: Mosaic, number: int) -> float:
+    """Intersection over union of a candidate and an object."""
+    left, top, right, bottom = (int(side) for side in candidate.polygon.bounds)
+    if not candidate.polygon.intersects(shapely.box(*mosaic.objects[number].bbox)):
+        return 0.0
+    place = Affine.translation(left, top)
+    covered = rasterize([candidate.polygon], (bottom - top, right - left), transform=place, dtype=np.uint8) > 0
+    common = int((mosaic.labels[top:bottom, left:right][covered] == number + 1).sum())
+    return common / (candidate.pixels + mosaic.objects[number].area - common)
+
+
+def freed(one: ReferringExpression, result: SceneResult, mosaic: Mosaic) -> float:
+    """IoU of what the same choosing takes of the candidates that are whole objects of the kind that was asked for."""
+    reading = read_expression(one.text)
+
+    def true(found: Sequence[Candidate], thing: Thing | None) -> list[TracedObject]:
+        kin = [] if thing is None else [o for o in mosaic.objects if thing.asked.endswith(o.category)]
+        kin = [o for o in kin if thing.colour is None or o.colour in (None, thing.colour)]
+        return [
+            TracedObject(c.polygon, c.pixels, c.score)
+            for c in found
+            if any(overlap(c, mosaic, o.object_id) >= ENOUGH for o in kin)
+        ]
+
+    targets, marks = true(result.candidates, reading.target), true(result.landmarks, reading.landmark)
+    same = len(reading.questions) == 1
+    choice = choose_objects(reading, targets, marks, same, Pixels(mosaic.image))
+    return max((overlap(c, mosaic, one.object_id) for c in choice.candidates if c.taken), default=0.0)
+
+
+class Pixels:
+    """A mosaic's pixels as `geo.meaning.Pictures`."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self._image, self.grid_shape = image, image.shape[:2]
+
+    def read(self, y: int, x: int, height: int, width: int) -> tuple[np.ndarray, None]:
+        """See `Pictures`."""
+        return self._image[y : y + height, x : x + width], None
 
 
 def draw(mosaic: Mosaic, mask: np.ndarray, truth: np.ndarray, text: str, result: SceneResult) -> Image.Image:
@@ -186,7 +235,8 @@ def tables(rows: Sequence[Row], scopes: Sequence[str], own: float) -> list[Table
         for row in rows:
             groups[key(row)].append(row)
         table = Table(title=f'{title}: mIoU (share with IoU of {ENOUGH} or more)', title_justify='left')
-        for name in ('', 'sentences', *scopes, 'candidate there', 'of those chosen', 'not by meaning'):
+        columns = ('candidate there', 'of those chosen', 'without false finds', 'not by meaning')
+        for name in ('', 'sentences', *scopes, *columns):
             table.add_column(name, justify='left' if not name else 'right')
         for name, group in [*sorted(groups.items(), key=lambda item: -len(item[1])), ('all', list(rows))]:
             cells = []
@@ -198,6 +248,8 @@ def tables(rows: Sequence[Row], scopes: Sequence[str], own: float) -> list[Table
             chosen = [row for row in there if row.ious['meaning'] >= ENOUGH]
             cells.append(f'{len(there)} of {len(read)}' if read else '')
             cells.append(f'{len(chosen)} of {len(there)}' if there else '')
+            rid = [row for row in there if row.freed >= ENOUGH]
+            cells.append(f'{len(rid)} of {len(there)}' if there else '')
             table.add_row(name, str(len(group)), *cells, str(sum(row.decided != 'meaning' for row in group)))
         out.append(table)
     out[0].caption = f"single scenes, the model's own score: mIoU {100 * own:.1f}"
@@ -215,7 +267,7 @@ def main() -> None:
     parser.add_argument('--kinds', nargs='+', help='only sentences of these kinds: position, relation, size ...')
     parser.add_argument('--view', type=int, default=160, help='side of the scenes that the model was trained on')
     parser.add_argument('--windows', type=int, nargs='+', help='compare these sides of windows, and nothing else')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='a mosaic of each size for every seed')
     parser.add_argument('--pictures', type=Path, help='folder for pictures')
     args = parser.parse_args()
     inferencer = RefSegInferencer(args.model, args.weights)
@@ -225,8 +277,8 @@ def main() -> None:
         args.pictures.mkdir(parents=True, exist_ok=True)
     console, rows = plain_console(), []
     with tempfile.TemporaryDirectory() as name:
-        for size in args.sizes:
-            rng = np.random.default_rng([args.seed, size])
+        for size, seed in product(args.sizes, args.seeds):
+            rng = np.random.default_rng([seed, size])
             mosaic = draw_mosaic(rng, size, view=args.view)
             said = describe_objects(mosaic.objects, (size, size), rng, per_object=2)
             said = [one for one in said if one.kinds & set(args.kinds or one.kinds)]
@@ -236,8 +288,9 @@ def main() -> None:
                 texts = [one.text for one in said]
                 console.print(agreement(mosaic, texts, predictor, args.windows, Path(name)))
                 continue
-            rows += measure(mosaic, said, predictor, window, args.scopes, Path(name), args.pictures)
-            console.print(f'{size}: {len(mosaic.objects)} objects, {len(said)} sentences')
+            about = f'{size}_{seed}'
+            rows += measure(mosaic, said, predictor, window, args.scopes, Path(name), args.pictures, about)
+            console.print(f'{size} px, seed {seed}: {len(mosaic.objects)} objects, {len(said)} sentences')
     for table in () if args.windows else tables(rows, args.scopes, own_score(predictor, 60, args.view)):
         console.print(table)
 
