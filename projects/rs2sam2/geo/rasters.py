@@ -59,7 +59,9 @@ def write_cog(
     """
     virtual = pixels.path.with_suffix('.vrt')
     virtual.write_text(_virtual_raster(pixels, crs, transform, tags, scale), encoding='utf-8')
-    options = {'compress': 'DEFLATE', 'level': 3, 'blocksize': _TILE, 'num_threads': threads, 'bigtiff': 'IF_SAFER'}
+    # Of probabilities, level 3 takes 1.5 times as long for 4 % less.
+    options = {'compress': 'DEFLATE', 'level': 1 if averaged else 3, 'blocksize': _TILE, 'num_threads': threads}
+    options['bigtiff'] = 'IF_SAFER'
     try:
         how = 'AVERAGE' if averaged else 'NEAREST'
         rasterio.shutil.copy(virtual, path, driver='COG', overview_resampling=how, **options)
