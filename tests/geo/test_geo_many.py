@@ -73,7 +73,7 @@ def test_a_folder_of_scenes_with_broken_ones(tmp_path):
     assert all((out / row[key]).is_file() for row in rows for key in ('mask', 'probability', 'polygons'))
     meta, _, _, columns = pyogrio.raw.read(out / 'objects.gpkg', layer='objects')
     columns = dict(zip(meta['fields'], columns, strict=True))
-    assert len(columns['id']) == sum(row['objects'] for row in rows) == found.layers[0].count > 4
+    assert len(columns['id']) == sum(row['objects'] for row in rows) == found.layers[0].polygons > 4
     assert set(columns['source']) == {row['scene'] for row in rows}
     assert {'expression', 'score', 'area'} <= set(columns)
     # Once more: nothing is done twice, and what was broken is mended.
@@ -128,7 +128,7 @@ def test_scenes_of_several_crs_are_layers(tmp_path):
         ('objects_no_crs', None),
     }
     counts = [row['objects'] for row in found.rows]
-    assert {layer.crs: layer.count for layer in found.layers}['EPSG:32632'] == counts[0] + counts[3]
+    assert {layer.crs: layer.polygons for layer in found.layers}['EPSG:32632'] == counts[0] + counts[3]
     # A format without layers: a file each.
     other = _run(scenes, tmp_path / 'other', polygons=tmp_path / 'all.geojson')
     assert {layer.path.name for layer in other.layers} == {
@@ -162,7 +162,7 @@ def test_polygons_of_all_are_those_of_the_index_whatever_happened(tmp_path, monk
     third = _run(scenes, out, polygons=other)
     count = sum(row['objects'] for row in third.rows)
     assert _polygons(other) == count > _polygons(out / 'objects.gpkg')
-    assert _run(scenes, out).layers[0].count == count
+    assert _run(scenes, out).layers[0].polygons == count
     assert _run(scenes, out).layers == []
     other.write_bytes(b'')
     _run(scenes, out, polygons=other)

@@ -178,7 +178,7 @@ def _many(
         )
     )
     for layer in found.layers:
-        print(plain(f'{layer.count:,} polygons, {layer.crs or "no CRS"}: {layer.path}, layer {layer.name}'))
+        print(plain(f'{layer.polygons:,} polygons, {layer.crs or "no CRS"}: {layer.path}, layer {layer.name}'))
     if len(found.layers) > 1:
         print('note: the scenes have different CRS, so each has its own layer; nothing was reprojected')
     for what, names in (

@@ -74,7 +74,7 @@ def cut_blocks(grid: WindowGrid, side: int, shape: tuple[int, int]) -> list[Bloc
         step = axis.starts[1] - axis.starts[0] if len(axis.starts) > 1 else axis.size
         count = -(-len(axis.starts) // max(1, round(side / step)))
         groups.append(np.array_split(np.arange(len(axis.starts)), count))
-    blocks = []
+    blocks: list[Block] = []
     for rows in groups[0]:
         for columns in groups[1]:
             places = tuple((int(row), int(column)) for row in rows for column in columns)
@@ -136,13 +136,16 @@ class BlockFolder:
     def whole(self, question: int) -> tuple[CoarseMap, Finding] | None:
         """What the whole scene said, or None where nobody asked yet."""
         try:
-            with np.load(self._whole(question), allow_pickle=False) as known:
-                return CoarseMap(known['log_odds']), Finding(**json.loads(str(known['finding'])))
+            return self._read_whole(question)
         except FileNotFoundError:
             return None
 
-    def keep_whole(self, question: int, log_odds: np.ndarray, finding: Finding) -> None:
-        """Keeps what the whole scene said, unless another process was first: all must go by the same."""
+    def _read_whole(self, question: int) -> tuple[CoarseMap, Finding]:
+        with np.load(self._whole(question), allow_pickle=False) as known:
+            return CoarseMap(known['log_odds']), Finding(**json.loads(str(known['finding'])))
+
+    def keep_whole(self, question: int, log_odds: np.ndarray, finding: Finding) -> tuple[CoarseMap, Finding]:
+        """Keeps what the whole scene said, unless another process was first, and gives what all go by."""
         path = self._whole(question)
         temporary = self._unfinished(path)
         with writing_to(self.path):
@@ -155,6 +158,7 @@ class BlockFolder:
                     os.link(temporary, path)
             finally:
                 temporary.unlink(missing_ok=True)
+        return self._read_whole(question)
 
     def _write(self, path: Path, content: bytes) -> None:
         temporary = self._unfinished(path)

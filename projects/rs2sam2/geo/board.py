@@ -77,5 +77,5 @@ class Board:
         rate = self._windows / max(time.perf_counter() - self._begun, 1e-9)
         facts = f'{self._blocks:,}/{self._total_blocks:,} blocks  {rate:.1f} windows/s'
         facts += f'  {self._failed:,} failed' if self._failed else ''
-        named = {} if description is None else {'description': description}
-        self._bar.update(self._task, completed=self._windows, total=self._total or 1, facts=facts, **named)
+        total = self._total or 1
+        self._bar.update(self._task, completed=self._windows, total=total, description=description, facts=facts)

@@ -1,7 +1,7 @@
 """Objects as a GIS wants them: without specks, with fewer corners, still the same shapes beside each other."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -123,14 +123,17 @@ class Cleaner:
                 f'this scene has no known ground resolution: give the smallest area in pixels, not {area.value:g} m2'
             )
         if (step := cleaning.simplify) is not None:
-            if step.ground and pixel is None:
+            if not step.ground:
+                self._tolerance = step.value
+            elif pixel is None:
                 raise ConfigError(
                     f'this scene has no known ground resolution: give simplify in pixels, not {step.value:g} m'
                 )
-            self._tolerance = step.value / max(pixel) if step.ground else step.value
+            else:
+                self._tolerance = step.value / max(pixel)
 
     def clean(
-        self, objects: Sequence[TracedObject], outlines: Sequence[shapely.Polygon]
+        self, objects: Sequence[TracedObject], outlines: Iterable[shapely.Polygon]
     ) -> tuple[list[TracedObject], list[int]]:
         """The objects that stay, and their places in the batch.
 

@@ -15,6 +15,7 @@ from scipy.special import expit
 from rs2sam2.geo.blocks import BlendedLogOdds
 from rs2sam2.geo.clock import StageClock
 from rs2sam2.geo.coarse import CoarseMap
+from rs2sam2.geo.meaning import ChosenObjects
 from rs2sam2.geo.outputs import StagedFiles
 from rs2sam2.geo.polygons import PolygonTracer, TracedObject
 from rs2sam2.geo.rasters import COG_CACHE, NODATA, PROBABILITY_STEPS, quantise, write_cog
@@ -50,7 +51,7 @@ class SceneExport:
         self,
         reader: SceneReader,
         blended: BlendedLogOdds,
-        coarse: CoarseMap | None,
+        coarse: CoarseMap | ChosenObjects | None,
         expression: str,
         tags: dict[str, str],
         files: StagedFiles,
@@ -67,7 +68,7 @@ class SceneExport:
                 self._rasters[name] = path, DiskRaster(files.scratch / f'{name}.bin', *reader.shape, np.uint8)
         self._polygons = polygons
         self._tracer = None if polygons is None else PolygonTracer(reader.shape[1])
-        self.objects = None if polygons is None else 0
+        self.objects: int | None = None
         self.foreground_pixels = self.valid_pixels = 0
 
     def run(self, rejected: bool) -> None:
@@ -76,9 +77,12 @@ class SceneExport:
         Args:
             rejected: nothing is foreground, whatever the log-odds are.
         """
+        found = 0
         for traced in self._trace(rejected):
-            self._polygons.add(self._expression, traced)
-            self.objects += 1
+            if self._polygons is not None:
+                self._polygons.add(self._expression, traced)
+                found += 1
+        self.objects = None if self._polygons is None else found
         # The size of GDAL's cache and Python's warnings are the same for all threads.
         with self._clock('cog'), rasterio.Env(GDAL_CACHEMAX=COG_CACHE), warnings.catch_warnings():
             warnings.simplefilter('ignore', NotGeoreferencedWarning)  # the notes say so

@@ -91,12 +91,12 @@ class SceneIndex:
 
     def is_finished(self, one: ListedScene) -> bool:
         """Whether all outputs of a scene are there, and the scene is still the one that they are of."""
-        rows = self._rows.get(one.name)
+        rows = self._rows.get(one.name, [])
         return bool(rows) and rows[0]['file'] == self._files[one.name]
 
     def was_replaced(self, one: ListedScene) -> bool:
         """Whether a scene was finished, and is another file since, or none."""
-        rows = self._rows.get(one.name)
+        rows = self._rows.get(one.name, [])
         return bool(rows) and rows[0]['file'] != self._files[one.name]
 
     def add(self, one: ListedScene, results: Sequence[SceneResult]) -> None:
@@ -134,15 +134,13 @@ class SceneIndex:
         return [row for rows in self._rows.values() for row in rows]
 
     def _row(self, one: ListedScene, result: SceneResult) -> dict[str, Any]:
-        path = self._path
+        outputs = {'mask': result.mask, 'probability': result.probability, 'polygons': result.polygons}
         return {
             'scene': _key(one.scene),
             'name': one.name,
             'file': self._files[one.name],
             'expression': result.expression,
-            'mask': path(result.mask),
-            'probability': path(result.probability),
-            'polygons': path(result.polygons),
+            **{kind: self._path(file) for kind, file in outputs.items() if file is not None},
             'objects': result.objects,
             'score': result.score,
             'score_kind': result.score_kind,

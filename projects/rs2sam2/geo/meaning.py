@@ -125,7 +125,8 @@ def find_objects(
         valid: which pixels of a window (y, x, height, width) hold data; None where all do.
     """
     height, width = shape
-    tracer, found = PolygonTracer(width), []
+    tracer = PolygonTracer(width)
+    found: list[TracedObject] = []
     for y in range(0, height, _TILE):
         for x in range(0, width, _TILE):
             place = (y, x, min(_TILE, height - y), min(_TILE, width - x))
@@ -161,13 +162,12 @@ def choose_objects(
         pictures: of the scene, for the objects' colours.
     """
     objects = marks = _referred(targets, reading.target, 0, pictures)
-    if reading.landmark is not None:
-        marks = objects if same else _referred(landmarks, reading.landmark, len(targets), pictures)
     chances = {one.object_id: traced.score**_RIGHT for one, traced in zip(objects, targets, strict=True)}
-    if marks is not objects:
+    left = marks_left = _worth(objects, targets, reading.target)
+    if reading.landmark is not None and not same:
+        marks = _referred(landmarks, reading.landmark, len(targets), pictures)
         chances |= {one.object_id: traced.score**_RIGHT for one, traced in zip(marks, landmarks, strict=True)}
-    left = _worth(objects, targets, reading.target)
-    marks_left = left if marks is objects else _worth(marks, landmarks, reading.landmark)
+        marks_left = _worth(marks, landmarks, reading.landmark)
     decision = choose(reading, left, marks_left, pictures.grid_shape, chances)
     candidates = _candidates(targets, objects, decision)
     beside = () if decision.landmark is None else _candidates(targets if same else landmarks, marks, decision.landmark)
@@ -193,7 +193,7 @@ def _worth(objects: list[ReferredObject], found: Sequence[TracedObject], thing: 
     return [one for one, speck in zip(objects, specks(found), strict=True) if not speck]
 
 
-def _referred(found: list[TracedObject], thing: Thing, first: int, pictures: Pictures) -> list[ReferredObject]:
+def _referred(found: Sequence[TracedObject], thing: Thing, first: int, pictures: Pictures) -> list[ReferredObject]:
     """Objects as the grammar knows them; colours are measured where they are said."""
     return [
         ReferredObject(

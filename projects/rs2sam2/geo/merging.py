@@ -9,7 +9,7 @@ import pyogrio
 from rasterio.crs import CRS
 
 from rs2sam2.geo.outputs import StagedFiles
-from rs2sam2.geo.vector_formats import LAYER, open_vector, vector_driver
+from rs2sam2.geo.vector_formats import LAYER, VectorFile, open_vector, vector_driver
 
 _BATCH = 5000
 
@@ -21,13 +21,13 @@ class Layer(NamedTuple):
         path: of the file.
         name: of the layer.
         crs: of all its polygons, as people write it; None: they are in pixels, or nobody knows.
-        count: of the polygons.
+        polygons: how many.
     """
 
     path: Path
     name: str
     crs: str | None
-    count: int
+    polygons: int
 
 
 def merge_polygons(parts: Sequence[Path], path: Path) -> list[Layer]:
@@ -63,7 +63,8 @@ def merge_polygons(parts: Sequence[Path], path: Path) -> list[Layer]:
 
 
 def _write(parts: Sequence[Path], path: Path, layer: str, crs: str | None) -> int:
-    count, writer, waiting = 0, None, []
+    count, waiting = 0, []
+    writer: VectorFile | None = None
     for part in parts:
         for fields, outlines in _batches(part):
             fields['id'] = np.arange(count + 1, count + len(outlines) + 1)
@@ -76,6 +77,7 @@ def _write(parts: Sequence[Path], path: Path, layer: str, crs: str | None) -> in
                 table = _joined(waiting)
                 writer.write(table[0][:_BATCH], [column[:_BATCH] for column in table[1:]])
                 waiting = [tuple(column[_BATCH:] for column in table)]
+    assert writer is not None, 'every part has a batch'
     outlines, *columns = _joined(waiting)
     if len(outlines) or count < _BATCH or not writer.batched:
         writer.write(outlines, columns)

@@ -41,9 +41,9 @@ class NodataValue:
     def __init__(self, number: float, dtype: np.dtype, path: str) -> None:
         dtype = np.dtype(dtype)
         whole = dtype.kind in 'iu'
-        limits = (np.iinfo if whole else np.finfo)(dtype)
-        ends = _whole_ends(number, limits) if whole else _float_ends(number, dtype, limits)
+        ends = _whole_ends(number, np.iinfo(dtype)) if whole else _float_ends(number, dtype, np.finfo(dtype))
         if ends is None:
+            limits = np.iinfo(dtype) if whole else np.finfo(dtype)
             raise ConfigError(
                 f'nodata {number} is no value of {path}, whose pixels are {dtype} ({limits.min} to {limits.max}); '
                 'name the value that its pixels without data have'
@@ -109,7 +109,7 @@ def virtual_with_nodata(
     return ElementTree.tostring(root, encoding='unicode')
 
 
-def _whole_ends(number: float, limits: np.iinfo) -> tuple[int, int] | None:
+def _whole_ends(number: float, limits: np.iinfo) -> tuple[float, float] | None:
     possible = isinstance(number, Integral) or (math.isfinite(number) and number == int(number))
     return (int(number),) * 2 if possible and limits.min <= number <= limits.max else None
 
@@ -126,6 +126,6 @@ def _float_ends(number: float, dtype: np.dtype, limits: np.finfo) -> tuple[float
         with np.errstate(over='ignore'):
             value = float(dtype.type(number))
         return (value, value) if math.isfinite(value) else None
-    half = 0.5 * 10.0**exponent
+    half = 0.5 * 10.0 ** int(exponent)
     low, high = max(number - half, float(limits.min)), min(number + half, float(limits.max))
     return (low, high) if low <= high else None

@@ -169,7 +169,7 @@ class OpenedScene:
             for index, wish in enumerate(self.wishes):
                 with clock('choose'):
                     answer = self._answer(wish, files, predictor, clock)
-                if candidates is not None and answer.choice is not None:
+                if candidates is not None and wish.reading is not None and answer.choice is not None:
                     candidates.add(wish.expression, wish.reading, answer.choice)
                 results.append(self._export_one(index, answer, files, staged, polygons, predictor, clock))
             if polygons is not None:
@@ -199,10 +199,10 @@ class OpenedScene:
         valid = {'valid': reader.valid} if reader.grid_shape == reader.shape else {}
         objects = [find_objects(files.log_odds(index), reader.grid_shape, **valid) for index in dict.fromkeys(asked)]
         choice = choose_objects(wish.reading, objects[0], objects[-1], len(objects) == 1, self._reader)
-        region = ChosenObjects([one.polygon for one in choice.candidates if one.taken], self._reader.grid_shape)
+        chosen = ChosenObjects([one.polygon for one in choice.candidates if one.taken], self._reader.grid_shape)
         score = max((one.score for one in choice.candidates if one.taken), default=None)
         windows = sum(findings[index].windows for index in dict.fromkeys(asked))
-        return Answer(region, Finding(windows, score, MEAN_PROBABILITY), choice, len(objects))
+        return Answer(chosen, Finding(windows, score, MEAN_PROBABILITY), choice, len(objects))
 
     def _export_one(
         self,
@@ -284,8 +284,7 @@ class OpenedScene:
             with clock('whole scene'):
                 log_odds = predict_checked(predictor, [self._reader.read_whole(self._options.window)], question.text)
                 (score,) = window_scores(predictor, log_odds)
-            files.keep_whole(index, log_odds[0], Finding(0, score, score_kind(predictor)))
-            known = files.whole(index)
+            known = files.keep_whole(index, log_odds[0], Finding(0, score, score_kind(predictor)))
         return known
 
     def _meets(self, region: CoarseMap, place: tuple[int, int]) -> bool:

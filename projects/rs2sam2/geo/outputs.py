@@ -102,9 +102,9 @@ def writing_to(folder: Path) -> Iterator[None]:
 
 def check_places(outputs: Iterable[Path], inputs: Iterable[str]) -> None:
     """Raises ConfigError where an output is no regular file, or one of the files that are read."""
-    inputs = {Path(file).resolve() for file in inputs}
+    read = {Path(file).resolve() for file in inputs}
     for output in outputs:
-        if place_of(output) in inputs:
+        if place_of(output) in read:
             raise ConfigError(f'{output} is a file of the scene, which would be lost; name another output')
 
 
@@ -124,7 +124,7 @@ def _explain(error: OSError, place: Path) -> ConfigError | DataError:
     return ConfigError(f'{place} cannot be written to ({error.strerror or error}); choose another folder')
 
 
-def _readable(size: int) -> str:
+def _readable(size: float) -> str:
     for unit in ('B', 'KB', 'MB', 'GB'):
         if size < 1000:
             return f'{size:.0f} {unit}'

@@ -40,11 +40,12 @@ class WindowPredictor(Protocol):
 
 def _presence(predictor: WindowPredictor) -> list[float] | None:
     scores: Sequence[float | None] | None = getattr(predictor, 'scores', None)
-    if not scores or None in scores:
+    known = [float(score) for score in scores or () if score is not None]
+    if not scores or len(known) < len(scores):
         return None
-    if not np.isfinite(scores).all():
+    if not np.isfinite(known).all():
         raise CheckpointError('the model returned NaN or infinite scores; check its weights and precision')
-    return [float(score) for score in scores]
+    return known
 
 
 def predictor_tags(predictor: WindowPredictor) -> dict[str, str]:
@@ -80,7 +81,7 @@ def score_kind(predictor: WindowPredictor) -> str:
     return MEAN_PROBABILITY if _presence(predictor) is None else 'presence'
 
 
-def window_scores(predictor: WindowPredictor, log_odds: np.ndarray) -> list[float | None]:
+def window_scores(predictor: WindowPredictor, log_odds: np.ndarray) -> Sequence[float | None]:
     """Scores of the images of the latest call.
 
     Args:

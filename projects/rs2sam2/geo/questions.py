@@ -67,7 +67,7 @@ def ask(expression: str, scope: Scope, one_image: bool, several: bool = False) -
             how = 'the model sees the whole scene' if one_image else 'the reduced scene said where'
             note = f'{error}; {how}'
     if reading is not None:
-        landmark = reading.landmark and Question(question_for(reading.landmark, several))
+        landmark = Question(question_for(reading.landmark, several)) if reading.landmark else None
         return Wish(expression, 'meaning', Question(question_for(reading.target, several)), landmark, reading)
     if one_image:
         return Wish(expression, 'scene', Question(expression), note=note)

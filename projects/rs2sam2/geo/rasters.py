@@ -90,8 +90,8 @@ def _virtual_raster(pixels: DiskRaster, crs: CRS | None, transform: Affine, tags
     if scale != 1:
         ElementTree.SubElement(band, 'Scale').text = repr(scale)
     ElementTree.SubElement(band, 'SourceFilename', relativetoVRT='1').text = pixels.path.name
-    for key, value in (('ImageOffset', 0), ('PixelOffset', 1), ('LineOffset', pixels.width)):
-        ElementTree.SubElement(band, key).text = str(value)
+    for key, number in (('ImageOffset', 0), ('PixelOffset', 1), ('LineOffset', pixels.width)):
+        ElementTree.SubElement(band, key).text = str(number)
     return ElementTree.tostring(root, encoding='unicode')
 
 

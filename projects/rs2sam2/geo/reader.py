@@ -97,7 +97,7 @@ class SceneReader:
         self.scale = tuple(full / side for full, side in zip(self.shape, self.grid_shape, strict=True))
         self._table = self._palette()
         self.ends = None if self._table is not None else ends or self._measure_ends(stretch)
-        self._range = None if self.ends is None else np.float32(self.ends)[..., None, None]
+        self._range = None if self.ends is None else np.array(self.ends, np.float32)[..., None, None]
         self._area: AreaOfInterest | None = None
 
     def restrict(self, area: AreaOfInterest) -> None:
@@ -127,8 +127,8 @@ class SceneReader:
     def read_whole(self, side: int) -> np.ndarray:
         """The whole scene, its longer side reduced to at most `side` pixels: (h, w, 3) uint8."""
         factor = min(1.0, side / max(self.grid_shape))
-        shape = tuple(max(1, round(length * factor)) for length in self.grid_shape)
-        return self._read(Window(0, 0, self.shape[1], self.shape[0]), shape)[0]
+        height, width = (max(1, round(length * factor)) for length in self.grid_shape)
+        return self._read(Window(0, 0, self.shape[1], self.shape[0]), (height, width))[0]
 
     def valid(self, y: int, x: int, height: int, width: int) -> np.ndarray | None:
         """Which pixels of a window of the scene (not of the model's grid) hold data; None when all do."""
@@ -315,10 +315,10 @@ class SceneReader:
         valid = None
         floats = any(dtype.kind == 'f' for dtype in self._dtypes)
         exact = bool(self._nodata) and (window.height, window.width) == shape
-        if data is None and (floats or exact):
-            data = self._read_bands(window, shape)
+        if floats or exact:
+            pixels = self._read_bands(window, shape) if data is None else data
         if exact:
-            marked = [value.marks(band) for value, band in zip(self._nodata, data, strict=True)]
+            marked = [value.marks(band) for value, band in zip(self._nodata, pixels, strict=True)]
             self.nodata_found |= any(band.any() for band in marked)
             valid = ~np.all(marked, axis=0)
         else:
@@ -329,7 +329,7 @@ class SceneReader:
                 valid = self._pixels.read_masks(indices, window=window, out_shape=(len(indices), *shape)).any(axis=0)
                 self.nodata_found |= not valid.all()
         if floats:
-            finite = np.isfinite(data).all(axis=0)
+            finite = np.isfinite(pixels).all(axis=0)
             valid = finite if valid is None else valid & finite
         return None if valid is None or valid.all() else valid
 

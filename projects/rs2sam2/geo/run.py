@@ -93,7 +93,8 @@ class SceneRun:
         """Runs all, in waves: the outputs of one wave are written while the blocks of the next are run."""
         plans = self._plan(jobs)
         self._board.begin(sum(sum(plan.blocks) for plan in plans.values()), sum(len(p.blocks) for p in plans.values()))
-        waiting, written = deque(plans), []
+        waiting = deque(plans)
+        written: list[int] = []
         with ExitStack() as stack:
             places: dict[int, BlockPlace] = {}
             while waiting or written:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyogrio
@@ -138,9 +139,9 @@ def read_features(
     shapes[broken] = shapely.make_valid(shapes[broken])
     by_name = dict(zip(meta['fields'], values, strict=True))
     category = _texts(by_name[category_column]) if category_column else None
-    text = _texts(by_name[text_column])
-    notes += encoding_notes(path, encoding, text)
-    return _Features(path, ids, shapes, text, category, CRS.from_user_input(meta['crs'])), int(broken.sum()), notes
+    said = _texts(by_name[text_column])
+    notes += encoding_notes(path, encoding, said)
+    return _Features(path, ids, shapes, said, category, CRS.from_user_input(meta['crs'])), int(broken.sum()), notes
 
 
 def _texts(values: np.ndarray) -> np.ndarray:
@@ -233,6 +234,7 @@ def _footprint(reader: SceneReader, features: _Features, frame: shapely.Polygon)
     inner = shapely.segmentize(frame.buffer(-0.5, join_style='mitre'), max(1, frame.length / 64))
     transform = reader.transform @ Affine.scale(reader.scale[1], reader.scale[0])
     placed = shapely.transform(inner, lambda xy: np.column_stack(to_crs(transform, xy[:, 0], xy[:, 1])))
+    assert reader.crs is not None, 'refused before'
     crs = CRS.from_user_input(reader.crs.to_wkt())
     if crs.equals(features.crs, ignore_axis_order=True):
         return placed
@@ -256,10 +258,12 @@ def _tile_lines(
     Features with one text make one sentence.
     """
     left, top, right, bottom = (int(value) for value in frame.bounds)
+    assert reader.crs is not None, 'refused before'
     pixels = valid = None
     name = f'{stem}_{top}_{left}'
     transform = reader.transform @ Affine.scale(reader.scale[1], reader.scale[0]) @ Affine.translation(left, top)
-    lines, told = [], set()
+    lines: list[dict] = []
+    told: set[int] = set()
     for text, members in shown.items():
         shares = [shapely.intersection(shapes[m], frame).area / max(shapes[m].area, 1e-12) for m in members]
         if max(shares) < options.min_share:
@@ -280,7 +284,7 @@ def _tile_lines(
             line['category'] = features.category[whole[0]]
         place = dict(source=os.path.basename(reader.path), crs=reader.crs.to_string(), transform=list(transform)[:6])
         lines.append(line | dict(geo=place | dict(features=[int(features.ids[m]) for m in members])))
-    if lines:
+    if pixels is not None and lines:
         _write_picture(folder / f'{name}.tif', pixels, reader, transform)
     return lines, told
 
@@ -321,7 +325,7 @@ def make_tiles(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     encoding: str | None = None,
-    **reading: object,
+    **reading: Any,
 ) -> TilesReport:
     """Cut rasters into tiles with the described polygons as masks, for `JSONLRefSegDataset`; all or nothing.
 
@@ -381,10 +385,10 @@ def make_tiles(
                 progress(done, len(rasters))
         splits = split_tiles([tile.image for tile in tiles], [tile.footprint for tile in tiles], shares, seed)
         kept = [tile for tile in tiles if splits[tile.image] is not None]
-        for tile in tiles:
-            if splits[tile.image] is None:
+        for one in tiles:
+            if splits[one.image] is None:
                 report.left_out += 1
-                (root / tile.image).unlink()
+                (root / one.image).unlink()
         told = {index for tile in kept for index in tile.features}
         for index, text in enumerate(features.text):
             what = NO_TEXT if text is None else fate.get(index, OUTSIDE)

@@ -175,7 +175,7 @@ class ParquetFile(VectorFile):
     def __init__(self, path: Path, crs: CRS | None, fields: list[str]) -> None:
         self._path, self._fields = path, fields
         self._writer: Any = None
-        column = {'encoding': 'WKB', 'geometry_types': ['Polygon']}
+        column: dict[str, Any] = {'encoding': 'WKB', 'geometry_types': ['Polygon']}
         # Without the key the CRS would be longitude and latitude.
         column['crs'] = None if crs is None else json.loads(ProjCRS.from_wkt(crs.to_wkt()).to_json())
         about = {'version': '1.0.0', 'primary_column': 'geometry', 'columns': {'geometry': column}}
@@ -234,5 +234,5 @@ def _add_checksum(checksum: int, outlines: np.ndarray, columns: list[np.ndarray]
         checksum = zlib.crc32(outline, checksum)
     for column in columns:
         text = column.dtype.kind not in 'if'
-        checksum = zlib.crc32('\0'.join(column).encode() if text else np.ascontiguousarray(column), checksum)
+        checksum = zlib.crc32('\0'.join(column).encode() if text else np.ascontiguousarray(column).data, checksum)
     return checksum

@@ -1,7 +1,7 @@
 """The service as an ASGI application."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -74,10 +74,10 @@ def build_app(inferencer: RefSegInferencer, settings: ServeSettings, scratch: Pa
     app.state.service = Service(settings, model, jobs, metrics, scratch)
     for routes in (routes_images, routes_scenes, routes_facts):
         app.include_router(routes.router)
-    app.add_exception_handler(RefSegError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _own_error)
+    app.exception_handler(RefSegError)(_refused)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_http_error)
+    app.exception_handler(Exception)(_own_error)
     return Counted(FrontDoor(app, settings), metrics)
 
 
@@ -117,5 +117,5 @@ def _own_error(request: Request, error: Exception) -> JSONResponse:
     return _problem(500, f'{type(error).__name__}: an error of the server, told in its log')
 
 
-def _problem(status: int, text: str, headers: dict | None = None) -> JSONResponse:
+def _problem(status: int, text: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse({'error': shortened(plain(text))}, status, headers)

@@ -7,12 +7,11 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
 from rs2sam2.errors import OutputError
-from rs2sam2.serve.schemas import SceneFound, SceneOptions
+from rs2sam2.serve.schemas import SceneFound, SceneOptions, State
 
 STATE = 'job.json'
 UPLOAD = 'scene.tif'
@@ -43,7 +42,7 @@ class Job(BaseModel):
 
     id: str
     order: int
-    state: Literal['queued', 'running', 'done', 'failed', 'cancelled'] = 'queued'
+    state: State = 'queued'
     scene: str
     place: str | None = None
     uploaded: bool

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import prometheus_client as prometheus
 
@@ -25,7 +26,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = prometheus.CollectorRegistry()
-        options = dict(namespace='rs2sam2', registry=self.registry)
+        options: dict[str, Any] = dict(namespace='rs2sam2', registry=self.registry)
         self.requests = prometheus.Counter(
             'requests', 'Requests that were answered.', ['method', 'route', 'status'], **options
         )

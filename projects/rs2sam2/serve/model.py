@@ -123,7 +123,7 @@ class SharedModel:
 
     def _together(self, asks: list[Ask]) -> list[Outcome]:
         """Of asks that may share a batch. What fails, and what a batch could tip, is done again alone."""
-        outcomes: list[Outcome | None] = [None] * len(asks)
+        outcomes: dict[int, Outcome] = {}
         inferencer, samples = asks[0].inferencer, {}
         for i, ask in enumerate(asks):
             try:
@@ -131,22 +131,22 @@ class SharedModel:
             except RefSegError as error:
                 outcomes[i] = error
         if not samples:
-            return outcomes
+            return _in_order(outcomes)
         try:
             predictions = inferencer.forward(list(samples.values()), asks[0].box, asks[0].points)
         except Exception as error:  # of a batch, nobody knows yet whose it is
             for i in samples:
                 outcomes[i] = error if len(samples) == 1 else self._alone(asks[i])
-            return outcomes
+            return _in_order(outcomes)
         for (i, sample), prediction in zip(samples.items(), predictions, strict=True):
             try:
-                (outcomes[i],) = inferencer.postprocess([prediction], [sample], asks[i].min_score)
+                (result,) = inferencer.postprocess([prediction], [sample], asks[i].min_score)
             except RefSegError as error:
                 outcomes[i] = error
                 continue
-            if len(samples) > 1 and (_is_near(prediction) or _is_score_near(outcomes[i], asks[i].min_score)):
-                outcomes[i] = self._alone(asks[i])
-        return outcomes
+            tipped = len(samples) > 1 and (_is_near(prediction) or _is_score_near(result, asks[i].min_score))
+            outcomes[i] = self._alone(asks[i]) if tipped else result
+        return _in_order(outcomes)
 
     def _alone(self, ask: Ask) -> Outcome:
         self.metrics.alone.inc()
@@ -162,6 +162,10 @@ class SharedModel:
         finally:
             self.waiting -= count
             self.metrics.waiting.set(self.waiting)
+
+
+def _in_order(outcomes: dict[int, Outcome]) -> list[Outcome]:
+    return [outcomes[i] for i in sorted(outcomes)]
 
 
 def _groups(waiting: Sequence[_Waiting]) -> list[list[int]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Form, HTTPException
+from fastapi import APIRouter, Depends, Form, HTTPException, UploadFile
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 
@@ -102,13 +102,14 @@ def _add(form: Scene, service: Service) -> Job:
         source = allowed_scene(form.path, service.settings.roots)
         try_scene(source, alone=False)
         return service.jobs.add(form.path, options, None, source.name)
+    assert form.scene is not None, 'one of the two is given'
     name = plain(form.scene.filename or '')[-200:] or 'scene.tif'
-    return service.jobs.add(name, options, partial(_write_upload, form, name))
+    return service.jobs.add(name, options, partial(_write_upload, form.scene, name))
 
 
-def _write_upload(form: Scene, name: str, path: Path) -> None:
+def _write_upload(upload: UploadFile, name: str, path: Path) -> None:
     with path.open('wb') as file:
-        shutil.copyfileobj(form.scene.file, file)
+        shutil.copyfileobj(upload.file, file)
     try_scene(RasterSource(name, str(path), TIFF), alone=True)
 
 

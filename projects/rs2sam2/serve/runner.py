@@ -4,11 +4,12 @@ import threading
 import traceback
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
 from rs2sam2.errors import RefSegError
 from rs2sam2.serve.jobs import Job, JobStore, now
 from rs2sam2.serve.metrics import Metrics
-from rs2sam2.serve.schemas import SceneFound, SceneOptions
+from rs2sam2.serve.schemas import SceneFound, SceneOptions, State
 
 MOST_ATTEMPTS = 10
 Work = Callable[[Job, Callable[[float], None], Callable[[], None]], SceneFound]
@@ -115,8 +116,8 @@ class JobRunner:
     def _run(self) -> None:
         while (job := self._next()) is not None:
             try:
-                job.result = self._work(job, lambda share, job=job: self._report(job, share), lambda: self._check(job))
-                state = 'cancelled' if job.id in self._cancelled else 'done'
+                job.result = self._work(job, partial(self._report, job), partial(self._check, job))
+                state: State = 'cancelled' if job.id in self._cancelled else 'done'
             except JobStoppedError:
                 state = 'cancelled' if job.id in self._cancelled else 'queued'
             except RefSegError as error:
@@ -162,7 +163,7 @@ class JobRunner:
             job.error = f'the server ended {job.attempts} times while this scene ran'
             self._close(job, 'failed')
 
-    def _close(self, job: Job, state: str) -> None:
+    def _close(self, job: Job, state: State) -> None:
         job.ended = now()
         if state != 'done':
             job.result = None
@@ -171,7 +172,7 @@ class JobRunner:
         self._progress.pop(job.id, None)
         self._metrics.jobs.labels(state).inc()
 
-    def _set(self, job: Job, state: str) -> None:
+    def _set(self, job: Job, state: State) -> None:
         coming = job.model_copy(update=dict(state=state))
         try:
             self.store.save(coming)

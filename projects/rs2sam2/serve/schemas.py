@@ -18,6 +18,7 @@ _NAMES = '|'.join(SYMMETRIES)
 Turned = Annotated[str, StringConstraints(max_length=200, pattern=rf'^(all|({_NAMES})(,({_NAMES}))*)$')]
 # In a form a field is there or not; it is never null.
 NotGiven = SkipJsonSchema[None]
+State = Literal['queued', 'running', 'done', 'failed', 'cancelled']
 TURNED = 'Average over turned copies: "all", or names of symmetries with commas between.'
 
 
@@ -152,7 +153,7 @@ class JobAnswer(BaseModel):
     """A scene's job."""
 
     id: str
-    state: Literal['queued', 'running', 'done', 'failed', 'cancelled']
+    state: State
     progress: float = Field(description='Finished share of the windows, 0 to 1.')
     scene: str = Field(description='The path or name under which it was given.')
     options: SceneOptions

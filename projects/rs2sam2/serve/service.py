@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -94,7 +94,7 @@ def each_once(*several: str) -> Callable:
     return check
 
 
-def problems(*statuses: int) -> dict[int, dict]:
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For the OpenAPI document: with which statuses a route refuses, beside those of every route."""
     texts = {
         400: 'The request cannot be parsed.',

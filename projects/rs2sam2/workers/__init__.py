@@ -7,10 +7,11 @@ order in which they end. What schedules, restarts and finds machines is torchrun
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 Work = Callable[[Iterator[Any]], Iterator[Any]]
 """Units in, one outcome for each out, in their order; it may read ahead. Units and outcomes are pickled."""
+AnyWork = TypeVar('AnyWork', bound=Work)
 
 
 class Workers(Protocol):
@@ -24,7 +25,7 @@ class Workers(Protocol):
     count: int
     apart: bool
 
-    def start(self, make: Callable[[], Work]) -> Work | None:
+    def start(self, make: Callable[[], AnyWork]) -> AnyWork | None:
         """Makes every worker ready.
 
         Args:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rs2sam2.workers import Work
+from rs2sam2.workers import AnyWork, Work
 
 
 class LocalWorker:
@@ -11,10 +11,11 @@ class LocalWorker:
 
     count, apart = 1, False
 
-    def start(self, make: Callable[[], Work]) -> Work:
+    def start(self, make: Callable[[], AnyWork]) -> AnyWork:
         """See `Workers`."""
-        self._work = make()
-        return self._work
+        work = make()
+        self._work: Work = work
+        return work
 
     def run(self, units: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         """See `Workers`."""

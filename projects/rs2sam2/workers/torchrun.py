@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from rs2sam2.errors import ConfigError, RefSegError
 from rs2sam2.one_line import EXIT_BAD_INPUT
-from rs2sam2.workers import Work
+from rs2sam2.workers import AnyWork, Work
 
 _LOOK = 0.05  # seconds between two looks into the store
 _FAILED = b'failed'
@@ -41,18 +41,19 @@ class TorchrunWorkers:
         self._store = dist.PrefixStore(self._gather() if self.is_head else self._join(), self._store)
         self._runs = 0
 
-    def start(self, make: Callable[[], Work]) -> Work:
+    def start(self, make: Callable[[], AnyWork]) -> AnyWork:
         """See `Workers`."""
         self._store.set('make', pickle.dumps(make))
         errors: list[RefSegError | None] = []
         try:
-            self._work = make()
+            own = make()
         except RefSegError as error:
             errors.append(error)
         errors += [pickle.loads(self._get(f'ready/{rank}')) for rank in range(1, self.count)]
         for failed in filter(None, errors):
             raise failed
-        return self._work
+        self._work: Work = own
+        return own
 
     def run(self, units: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         """See `Workers`."""
