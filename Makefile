@@ -26,7 +26,7 @@ lint: $(VENV)/.ready
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 
-# The exceptions stand in pyproject.toml, with what mypy stumbles over.
+# The whole package; what is taken as Any stands in pyproject.toml.
 types: $(VENV)/.ready
 	$(RUN) -m mypy
 

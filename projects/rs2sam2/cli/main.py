@@ -7,10 +7,10 @@ import contextlib
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -34,10 +34,10 @@ app = typer.Typer(
 class OnceCommand(TyperCommand):
     """A command that refuses an option a second time, where only the last would count."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Look at the order in which options came, before they are parsed in earnest."""
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
-        once = [param for param in order if param.param_type_name == 'option' and not param.multiple]
+        once: list[Any] = [param for param in order if param.param_type_name == 'option' and not param.multiple]
         for param in once:
             if once.count(param) > 1 and not param.is_eager:
                 raise typer.BadParameter('it is given more than once; give it once', ctx, param)
@@ -148,7 +148,7 @@ def segment(
 
         if (pairs is None) == (not images) or (pairs is None) != bool(expression):
             raise ConfigError('give IMAGE and --expression, or --pairs')
-        jobs = read_pairs(pairs, image_root) if pairs else _product(images, expression)
+        jobs = read_pairs(pairs, image_root) if pairs else _product(images or [], expression or [])
         corners = None if box is None else _numbers(box, '--box', (4,))
         points = [_numbers(one, '--point', (2, 3)) for one in point or ()] or None
         if (corners or points) and len({job.image for job in jobs}) > 1:
@@ -480,6 +480,7 @@ def _whole_numbers(text: str, option: str, counts: tuple[int, ...]) -> list[int]
 
 @contextlib.contextmanager
 def _one_line_errors(when_stopped: str = '') -> Iterator[None]:
+    one_line_errors: Callable[[str], contextlib.AbstractContextManager[None]]
     try:
         if find_spec('torch') is None:
             from rs2sam2.one_line import one_line_errors
@@ -503,4 +504,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -11,7 +11,7 @@ from rs2sam2.engine.preflight import published_inputs
 from rs2sam2.errors import CheckpointError, ConfigError
 from rs2sam2.terminal import plain_console
 from rs2sam2.weights.hub import Fetched, fetch
-from rs2sam2.weights.places import parse_place
+from rs2sam2.weights.places import Address, HubPlace, parse_place
 from rs2sam2.weights.zoo import Published, find_published, here, obtain, published, suggest
 
 # Wide enough for every row on one line, where the list goes to a file or a pipe.
@@ -45,30 +45,33 @@ def download_published(names: Sequence[str], config: Path | None) -> None:
     """
     if bool(names) == (config is not None):
         raise ConfigError('name what to download, or --for CONFIG')
-    wanted: dict[str, Published | None] = {}
+    wanted: dict[str, Published | HubPlace | Address] = {}
     for name in names:
-        entry = find_published(name)
-        if entry is None and parse_place(name) is None:
+        entry = find_published(name) or parse_place(name)
+        if entry is None:
             raise ConfigError(f'{name}: there is none of that name{suggest(name)}')
-        wanted[entry.name if entry else name] = entry
+        wanted[entry.name if isinstance(entry, Published) else name] = entry
     if config is not None:
         needed = published_inputs(load_config(str(config), None, 'none', None))
         if not needed:
             raise ConfigError(f'{config} starts from nothing that is published')
         wanted |= {entry.name: entry for entry in needed}
-    for name, entry in list(wanted.items()):
-        found = obtain(entry, newest=True) if entry else fetch(parse_place(name), newest=True)
+    for name, one in list(wanted.items()):
+        if not isinstance(one, Published):
+            _tell(name, fetch(one, newest=True))
+            continue
+        found = obtain(one, newest=True)
         _tell(name, found)
-        for need in _needs_beside(entry, found):
+        for need in _needs_beside(one, found):
             if need not in wanted:
-                wanted[need] = find_published(need)
-                _tell(need, obtain(wanted[need], newest=True))
+                wanted[need] = other = published()[need]
+                _tell(need, obtain(other, newest=True))
 
 
-def _needs_beside(entry: Published | None, found: Fetched) -> list[str]:
+def _needs_beside(entry: Published, found: Fetched) -> list[str]:
     """What an entry needs and did not bring itself."""
     brought = any(path.suffix in ('.model', '.spm') for path in found.folder.iterdir())
-    return [] if entry is None or brought else list(entry.needs)
+    return [] if brought else list(entry.needs)
 
 
 def _models(entries: Sequence[Published]) -> Table:

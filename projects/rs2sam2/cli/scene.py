@@ -121,7 +121,7 @@ def run_scenes(
     SceneOptions(**{key: value for key, value in options.items() if value is not None})
     with open_workers(cluster.ray, cluster.workers) as workers:
         if where.out is not None:
-            return _many(scenes, expressions, model, where, options, workers)
+            return _many(scenes, expressions, model, where.out, where.polygons, options, workers)
         _one(make_job(scenes[0], expressions, SceneOptions(), *where[:4]), model, options, workers)
         return 0
 
@@ -157,7 +157,8 @@ def _many(
     scenes: Sequence[str],
     expressions: Sequence[str],
     model: ModelMaker,
-    where: Where,
+    out: Path,
+    polygons: Path | None,
     options: dict,
     workers: Workers,
 ) -> int:
@@ -167,16 +168,10 @@ def _many(
         facts.update(about.facts)
         return _settled(options, about)
 
-    found = segment_scenes(
-        scenes, expressions, model, where.out, options=settle, polygons=where.polygons, workers=workers
-    )
+    found = segment_scenes(scenes, expressions, model, out, options=settle, polygons=polygons, workers=workers)
     _print_table(found)
     count = len(found.done)
-    print(
-        plain(
-            f'{count} scenes done, {found.before} finished before, {len(found.failed)} failed: {where.out}/index.jsonl'
-        )
-    )
+    print(plain(f'{count} scenes done, {found.before} finished before, {len(found.failed)} failed: {out}/index.jsonl'))
     for layer in found.layers:
         print(plain(f'{layer.polygons:,} polygons, {layer.crs or "no CRS"}: {layer.path}, layer {layer.name}'))
     if len(found.layers) > 1:
@@ -191,7 +186,7 @@ def _many(
             more = f' and {len(names) - _NAMED:,} more' if len(names) > _NAMED else ''
             print(plain(f'note: {what}: {", ".join(names[:_NAMED])}{more}'))
     if found.own:
-        print(plain(f'note: {found.own:,} rasters in {where.out}/scenes are results of this command, and no scenes'))
+        print(plain(f'note: {found.own:,} rasters in {out}/scenes are results of this command, and no scenes'))
     for note in (*facts['notes'], trained_on_note(facts['trained_on'])):
         print(plain(f'note: {note}'))
     return len(found.failed)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -34,7 +34,7 @@ class SegmentOptions:
     """How pairs are segmented.
 
     Attributes:
-        model: config or work dir.
+        model: config, work dir, or a published name.
         weights: checkpoint, or None for the work dir's best.
         device: or None for the process's own GPU, or the CPU.
         batch_size: expressions that the model takes at once.
@@ -47,8 +47,8 @@ class SegmentOptions:
         tta: symmetries whose turned copies are averaged over, or None.
     """
 
-    model: Path
-    weights: Path | None = None
+    model: str | Path
+    weights: str | Path | None = None
     device: str | None = None
     batch_size: int = 1
     min_score: float | None = None
@@ -282,7 +282,7 @@ class BatchRun:
         the same members, and its numbers are the same to the last bit. Neighbours share images, and each is to be read
         once: batches that begin with the same image stay together.
         """
-        self.folder.begin(about.settings, {'trained_on': about.trained_on})
+        self.folder.begin(about.settings or {}, {'trained_on': about.trained_on})
         with self._bar(transient=True, disable=not self.console.is_terminal) as progress:
             task = progress.add_task('looking for what is finished', total=len(pairs))
             found = self.folder.look(pairs, lambda: progress.advance(task))
@@ -307,7 +307,7 @@ class BatchRun:
             self._told.add(failure.pair.image)
         self.console.print(plain(f'failed: {failure.reason}'), soft_wrap=True)
 
-    def _bar(self, **options: bool) -> Progress:
+    def _bar(self, **options: Any) -> Progress:
         columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         return Progress(*columns, console=self.console, **options)
 

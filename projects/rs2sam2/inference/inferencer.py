@@ -159,7 +159,7 @@ class RefSegInferencer:
             raise DataError('give images and expressions, or pairs=')
         batch_size, min_score = check_batch_size(batch_size), check_min_score(min_score)
         given = inputs is not None and expressions is not None
-        jobs = pair(inputs, expressions) if given else list(pairs or ())  # type: ignore[arg-type]
+        jobs = pair(inputs, expressions) if given else list(pairs or ())  # type: ignore[arg-type]  # given: none of them is None
         if (box is not None or point is not None) and len({_key(image) for image, _ in jobs}) != 1:
             raise DataError('box and point belong to one image: call once for each image')
         batches: Iterable[list[PreparedSample]] = one_ahead(self.preprocess(jobs, batch_size))

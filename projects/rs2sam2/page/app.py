@@ -29,7 +29,7 @@ from rs2sam2.inference.images import IMAGE_SUFFIXES, InputImage
 from rs2sam2.page.session import BESIDE_TARGET, BOX_CORNER, ON_TARGET, Session, open_picture
 from rs2sam2.synthetic.scene import draw_scene
 from rs2sam2.terminal import plain
-from rs2sam2.text.grammar import describe_objects
+from rs2sam2.text.grammar import ReferringExpression, describe_objects
 
 CSS = """
 .gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; }
@@ -167,7 +167,7 @@ class Page:
     def draw(self, opacity: float) -> tuple:
         """Draw a new scene, name one of its objects, and empty the upload box."""
         rng = np.random.default_rng()
-        described = []
+        described: list[ReferringExpression] = []
         while not described:
             scene = draw_scene(rng)
             described = describe_objects(scene.objects, scene.image.shape[:2], rng, per_object=1)
@@ -199,7 +199,8 @@ class Page:
 
     def click(self, session: Session, meaning: str, opacity: float, event: gr.SelectData) -> tuple:
         """Take a click in the picture; the mask waits for the next Segment."""
-        return self._shown(session.click(*event.index, meaning), opacity)
+        x, y = event.index
+        return self._shown(session.click(x, y, meaning), opacity)
 
     def clear(self, session: Session, opacity: float) -> tuple:
         """Forget the clicks."""

@@ -45,8 +45,8 @@ def build_app(page: Page, port: int) -> LoopbackOnly:
 
 
 def serve(
-    model: Path,
-    weights: Path | None,
+    model: str | Path,
+    weights: str | Path | None,
     port: int,
     device: str | None,
     precision: str | None = None,

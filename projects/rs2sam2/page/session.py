@@ -51,6 +51,18 @@ class Session:
     files: tuple[str, ...] = ()
 
     @property
+    def opened(self) -> InputImage:
+        """The picture, where one is open: without one nothing of the following is offered."""
+        assert self.image is not None
+        return self.image
+
+    @property
+    def found(self) -> SegmentationResult:
+        """The result of a picture that one view takes."""
+        assert isinstance(self.result, SegmentationResult)
+        return self.result
+
+    @property
     def box(self) -> tuple[float, float, float, float] | None:
         """The box (x0, y0, x1, y1), when both corners are there."""
         if len(self.corners) < 2:
@@ -61,12 +73,12 @@ class Session:
     @property
     def scale(self) -> float:
         """Pixels of the picture that a pixel of the shown one spans."""
-        return max(self.image.pixels.shape[:2]) / VIEW_SIDE
+        return max(self.opened.pixels.shape[:2]) / VIEW_SIDE
 
     def click(self, x: float, y: float, meaning: str) -> 'Session':
         """Add a click at a pixel of the shown picture; a third corner begins a new box."""
         x, y = (x + 0.5) * self.scale, (y + 0.5) * self.scale
-        height, width = self.image.pixels.shape[:2]
+        height, width = self.opened.pixels.shape[:2]
         x, y = min(x, width - 1), min(y, height - 1)
         if meaning == BOX_CORNER:
             return replace(self, corners=(*(self.corners if len(self.corners) == 1 else ()), (x, y)))
@@ -104,18 +116,18 @@ class Session:
             if (window := window_of(self.scene, inferencer)) is not None:
                 if self.points or self.corners:
                     refuse_clicks(window)
-                result, files = segment_windows(self.scene, inferencer, expression, least, folder, report, *cleaning)
-                return replace(self, result=result, files=files)
-        pixels, notes = self.image.pixels, self.image.notes
-        (result,) = inferencer(pixels, expression, box=self.box, point=self.points or None, min_score=least)
-        done = replace(self, result=replace(result, image=self.image.name, notes=(*notes, *result.notes)))
+                windowed, files = segment_windows(self.scene, inferencer, expression, least, folder, report, *cleaning)
+                return replace(self, result=windowed, files=files)
+        image = self.opened
+        (result,) = inferencer(image.pixels, expression, box=self.box, point=self.points or None, min_score=least)
+        done = replace(self, result=replace(result, image=image.name, notes=(*image.notes, *result.notes)))
         return done if folder is None else done.save(folder, *cleaning)
 
     def picture(self, opacity: float) -> np.ndarray:
         """The picture with mask and clicks over it, (h, w, 3) uint8, its longer side `VIEW_SIDE`."""
-        height, width = self.image.pixels.shape[:2]
+        height, width = self.opened.pixels.shape[:2]
         size = (max(1, round(width / self.scale)), max(1, round(height / self.scale)))
-        shown = Image.fromarray(self.image.pixels).resize(size, Image.Resampling.BICUBIC)
+        shown = Image.fromarray(self.opened.pixels).resize(size, Image.Resampling.BICUBIC)
         if self.result is not None and self.result.mask.any() and opacity > 0:
             shown = draw_regions(shown, [(self.result.mask, FOUND)], tint=opacity)
         draw = ImageDraw.Draw(shown)
@@ -129,12 +141,13 @@ class Session:
 
     def facts(self) -> list[tuple[str, str]]:
         """What the result says, as (name, value)."""
-        result = self.result
-        if not isinstance(result, SegmentationResult):
+        windowed = None if isinstance(self.result, SegmentationResult) else self.result
+        if self.scene is not None and windowed is not None:
             height, width = self.scene.shape
-            notes = dict.fromkeys((*self.image.notes, *result.scene.notes))
-            rows = [*result.facts(), ('Image', f'{width:,} x {height:,}' + (f', {self.crs}' if self.crs else ''))]
+            notes = dict.fromkeys((*self.opened.notes, *windowed.scene.notes))
+            rows = [*windowed.facts(), ('Image', f'{width:,} x {height:,}' + (f', {self.crs}' if self.crs else ''))]
             return rows + [('Note', note) for note in notes]
+        result = self.found
         height, width = result.size
         share = result.area / (height * width)
         rows = [(f'Score ({result.score_kind})', f'{result.score:.3f}')]
@@ -155,11 +168,11 @@ class Session:
         Raises:
             ConfigError: the measures cannot be used.
         """
-        geometries, notes = clean_mask(self.result.mask, self.transform, self.crs, min_area, simplify)
+        geometries, notes = clean_mask(self.found.mask, self.transform, self.crs, min_area, simplify)
         png, geojson = folder / 'mask.png', folder / 'mask.geojson'
-        Image.fromarray(self.result.mask.astype(np.uint8) * 255).save(png)
+        Image.fromarray(self.found.mask.astype(np.uint8) * 255).save(png)
         geojson.write_text(json.dumps(self.polygons(geometries), ensure_ascii=False), encoding='utf-8')
-        result = replace(self.result, notes=(*self.result.notes, *notes))
+        result = replace(self.found, notes=(*self.found.notes, *notes))
         return replace(self, result=result, files=(str(png), str(geojson)))
 
     def polygons(self, geometries: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -168,7 +181,7 @@ class Session:
         Args:
             geometries: cleaned ones; None: along the pixels' edges.
         """
-        result = self.result
+        result = self.found
         if geometries is None:
             geometries = trace_mask(result.mask, self.transform)
         properties = {
@@ -179,7 +192,7 @@ class Session:
             'coordinates': self.crs or 'pixels, x to the right, y down',
         }
         features = [{'type': 'Feature', 'properties': properties, 'geometry': geometry} for geometry in geometries]
-        collection = {'type': 'FeatureCollection', 'features': features}
+        collection: dict[str, Any] = {'type': 'FeatureCollection', 'features': features}
         if self.crs:
             # Older than RFC 7946, which knows degrees only; GDAL and QGIS read it.
             name = f'urn:ogc:def:crs:{self.crs.replace(":", "::")}'

@@ -25,7 +25,7 @@ class Connection(H11Protocol):
     _waiting: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a TCP server's transport is one
         """Begin to wait for a request."""
         super().connection_made(transport)
         self._wait_for_request()
