@@ -1,5 +1,6 @@
 """Serves a model until it is stopped."""
 
+import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +10,9 @@ from rs2sam2.inference import RefSegInferencer
 from rs2sam2.locks import hold_folder, make_writable, scratch_folder
 from rs2sam2.serve.settings import ServeSettings
 
+# On a CPU torch keeps compiled operations by the shapes that they saw, 1024 of them: batches and sentences of all
+# lengths would make hundreds of MB of them. Read when the first of them is compiled.
+_FEW_SHAPES = ('ONEDNN_PRIMITIVE_CACHE_CAPACITY', '64')
 try:
     import uvicorn
 
@@ -33,6 +37,7 @@ def serve(
         RefSegError: the model cannot be used, the port is taken, or the jobs' folder is another server's.
     """
     make_writable(settings.jobs)
+    os.environ.setdefault(*_FEW_SHAPES)
     with ExitStack() as stack:
         listener = stack.enter_context(listen(settings.host, settings.port))
         stack.enter_context(hold_folder(settings.jobs, 'choose another --jobs'))
