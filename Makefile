@@ -38,6 +38,7 @@ docs: $(VENV)/.ready $(DOCS)/.ready
 notebooks: $(VENV)/.ready $(DOCS)/.ready
 	cd docs/notebooks && OMP_NUM_THREADS=1 ../../$(DOCS)/bin/python -W ignore -m pytest -c /dev/null --rootdir=. \
 		-p no:cacheprovider -p no:warnings --nbmake $(NB_ARGS) .
+	$(RUN) docs/site/pictures.py
 
 format: $(VENV)/.ready
 	$(VENV)/bin/ruff format .

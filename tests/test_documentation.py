@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+import yaml
 
 from helpers.paths import ROOT
 
@@ -33,6 +34,18 @@ def test_a_notebook_keeps_its_outputs_and_no_place_of_a_machine(path):
     assert all(cell['execution_count'] for cell in cells)
     assert not [one for cell in cells for one in cell['outputs'] if one['output_type'] == 'error']
     assert 'image/png' in text
+    assert len(text) < 300_000, 'python docs/site/pictures.py shrinks the pictures'
+
+
+def test_hooks_fetch_nothing():
+    """pre-commit's own way would install each tool from its repository; these are the ones of `make env`."""
+    (repository,) = yaml.safe_load((ROOT / '.pre-commit-config.yaml').read_text())['repos']
+    assert repository['repo'] == 'local'
+    locked = (ROOT / 'requirements/lock.txt').read_text()
+    for hook in repository['hooks']:
+        tool = hook['entry'].removeprefix('.venv/bin/').removeprefix('python -m ').split()[0]
+        assert (hook['language'], hook['entry'].startswith('.venv/bin/')) == ('system', True)
+        assert f'\n{tool}==' in locked
 
 
 def test_links_are_followed(tmp_path):

@@ -1,7 +1,9 @@
 """The embedded model exported for real, and run by onnxruntime: here, and in a virtual environment without torch."""
 
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,9 +13,12 @@ import pytest
 from PIL import Image
 
 from helpers.paths import ROOT
+from helpers.without_torch import environment_without_torch
 from rs2sam2 import RefSegInferencer
+from rs2sam2.client import Client
 from rs2sam2.errors import ConfigError
 from rs2sam2.export.run import export_model
+from rs2sam2.geo.scene import segment_scene
 from rs2sam2.inference import InferencerWindowPredictor
 from rs2sam2.inference.onnx_inferencer import OnnxInferencer
 from rs2sam2.synthetic.scene import draw_scene
@@ -125,3 +130,39 @@ def test_in_an_environment_without_torch(exported, eager, images, tmp_path, reco
     assert refused.returncode == 2
     assert refused.stderr.startswith('error: demo needs torch, which is not installed here')
     assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.ci
+def test_scenes_and_the_service_without_torch(exported, eager, images, tmp_path):
+    """The packages of this environment but torch's: rasters as PyTorch writes them, answers as it gives them."""
+    rasterio, text = pytest.importorskip('rasterio'), EXPRESSIONS[0]
+    env = environment_without_torch(tmp_path / 'packages', ROOT / 'projects')
+    python = [sys.executable, '-S']
+    assert subprocess.run([*python, '-c', 'import torch'], env=env, capture_output=True).returncode
+    place = rasterio.Affine(0.5, 0, 500000, 0, -0.5, 5400000)
+    with rasterio.open(tmp_path / 'scene.tif', 'w', 'GTiff', 256, 256, 3, 'EPSG:32633', place, 'uint8') as raster:
+        raster.write(images[2].transpose(2, 0, 1))
+    command = [*python, '-m', 'rs2sam2.cli.main']
+    outputs = ['--mask', 'mask.tif', '--polygons', 'found.gpkg']
+    scene = [*command, 'scene', 'scene.tif', '-e', text, '--model', str(exported), '--window', '160', *outputs]
+    done = subprocess.run(scene, env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    predictor = InferencerWindowPredictor(eager)
+    segment_scene(tmp_path / 'scene.tif', text, predictor, mask=tmp_path / 'eager.tif', window=160, progress=False)
+    with rasterio.open(tmp_path / 'mask.tif') as one, rasterio.open(tmp_path / 'eager.tif') as other:
+        assert (one.crs, one.transform) == (other.crs, other.transform)
+        assert (one.read() != other.read()).mean() < 1e-3
+    assert (tmp_path / 'found.gpkg').stat().st_size
+
+    serve = [*command, 'serve', '--model', str(exported), '--port', '0', '--jobs', str(tmp_path / 'jobs')]
+    with subprocess.Popen(serve, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            address = re.search(r'http://[\d.:]+', server.stdout.readline())[0]
+            file = io.BytesIO()
+            Image.fromarray(images[1]).save(file, 'PNG')
+            answer = Client(address).segment(file.getvalue(), *EXPRESSIONS)
+        finally:
+            server.terminate()
+    for row, result in zip(answer['results'], eager(images[1], EXPRESSIONS), strict=True):
+        assert row['area'] == pytest.approx(result.area, abs=1e-3 * result.mask.size)
+        assert row['score'] == pytest.approx(result.score, abs=1e-3)
