@@ -12,12 +12,13 @@ import rasterio
 import shapely
 from pyproj import Geod
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
 
 from helpers.geo_scenes import UTM, BrightThings, blobs, rotated, write_scene
-from rs2sam2.errors import ConfigError
+from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.geo.rasters import NODATA, write_cog
 from rs2sam2.geo.scene import segment_scene
 from rs2sam2.geo.storage import DiskRaster
@@ -275,6 +276,17 @@ def test_bands_are_chosen(tmp_path):
         np.testing.assert_array_equal(image, data[expected].transpose(1, 2, 0))
     image, _ = _fed(write_scene(tmp_path / 'grey.tif', data[:1]), tmp_path)
     np.testing.assert_array_equal(image, data[[0, 0, 0]].transpose(1, 2, 0))
+
+
+def test_bands_of_other_colours_are_not_taken_for_red_green_and_blue(tmp_path):
+    scene = write_scene(tmp_path / 'scene.tif', np.full((4, 70, 90), 50, np.uint8))
+    # Of a TIFF that is CMYK as a whole GDAL makes RGB by itself.
+    with rasterio.open(scene, 'r+') as dataset:
+        dataset.colorinterp = [ColorInterp[name] for name in ('cyan', 'magenta', 'yellow', 'black')]
+    with pytest.raises(DataError, match='cyan, magenta, yellow, black, not red, green and blue'):
+        _fed(scene, tmp_path)
+    image, _ = _fed(scene, tmp_path, bands=(4,))
+    assert (image == 50).all()
 
 
 @pytest.mark.parametrize('dtype', [np.uint16, np.int16, np.float32, np.float64])

@@ -21,6 +21,10 @@ from rs2sam2.geo.sources import RasterSource, explained, find_source, open_raste
 _SAMPLE_SIDE = 1024  # of the decimated scene that the stretch is measured on, in pixels
 _SAME_GSD = 0.01  # a resolution this close (relative) is the scene's own
 _ENLARGED = 16  # the most times that gsd may enlarge a side
+_OTHER_COLOURS = {
+    ColorInterp[name]
+    for name in ('cyan', 'magenta', 'yellow', 'black', 'hue', 'saturation', 'lightness', 'Y', 'Cb', 'Cr')
+}
 _NAMED_PARTS = 8  # subdatasets that an error names
 
 Ends = tuple[tuple[float, ...], tuple[float, ...]]
@@ -207,6 +211,11 @@ class SceneReader:
         colours = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
         if all(colour in roles for colour in colours):
             return [roles.index(colour) + 1 for colour in colours]
+        if other := [role.name for role in roles if role in _OTHER_COLOURS]:
+            raise DataError(
+                f'{self.path} has the bands {", ".join(other)}, not red, green and blue: save it in RGB, or name the '
+                'bands to take (bands, --bands)'
+            )
         plain = [band for band, role in enumerate(roles, 1) if role != ColorInterp.alpha] or [1]
         return plain[:3] if len(plain) >= 3 else plain[:1]
 
