@@ -21,6 +21,7 @@ from helpers.work_dirs import make_image, make_work_dir
 from rs2sam2.engine.preflight import published_inputs, require_inputs, weights_of
 from rs2sam2.errors import ConfigError
 from rs2sam2.evaluation.results import SampleResult, write_results
+from rs2sam2.text.tokenizer import RefSegTokenizer
 from rs2sam2.weights import zoo
 from rs2sam2.weights.adapters import ADAPTERS
 from rs2sam2.weights.bundle import read_bundle
@@ -294,13 +295,14 @@ def test_one_line_names_all_that_is_missing(tmp_path, monkeypatch):
 
 def test_a_tokenizer_by_a_name_without_a_path_of_its_own(tmp_path):
     (tmp_path / 'test.jsonl').touch()
-    tokenizer = dict(type='RefSegTokenizer', path='demo')
+    tokenizer = dict(type='RefSegTokenizer', path='demo', num_pieces=165)
     pipeline = [dict(type='TokenizeExpression', tokenizer=tokenizer)]
     dataset = dict(type='JSONLRefSegDataset', split='test', data_root=str(tmp_path), pipeline=pipeline)
     cfg = Config(dict(test_dataloader=dict(dataset=dataset)))
     require_inputs(cfg, ('test',))
-    found = cfg.test_dataloader.dataset.pipeline[0].tokenizer.path
-    assert Path(found) == zoo.published()['demo'].place
+    found = cfg.test_dataloader.dataset.pipeline[0].tokenizer
+    assert Path(found.path).is_relative_to(zoo.published()['demo'].place)
+    assert RefSegTokenizer(found.path, 165)('the ship')
 
 
 # Those start from a file which a command in docs/data.md makes of the embedded model, or of another training.

@@ -10,7 +10,7 @@ from mmseg.registry import DATASETS
 
 from rs2sam2.errors import CheckpointError, ConfigError, RefSegError
 from rs2sam2.weights.places import parse_place
-from rs2sam2.weights.zoo import Published, find_published, how_to_get, locate, tokenizer_of
+from rs2sam2.weights.zoo import Published, find_published, how_to_get, locate, tokenizer_in, tokenizer_of
 
 TOKENIZERS = ('RefSegTokenizer', 'HFTokenizer')
 
@@ -78,7 +78,7 @@ def _place_tokenizer(tokenizer: dict, missing_roots: Sequence[str]) -> str | Non
         found = locate(entry.local if entry and entry.local else path)
     except CheckpointError:
         return f'tokenizer {path} is missing: {how_to_get(entry) if entry else path}'
-    tokenizer['path'] = str(found.weights if entry and entry.source == 'tokenizer' else found.folder)
+    tokenizer['path'] = str(tokenizer_in(found, entry))
     return None
 
 

@@ -22,6 +22,7 @@ from rs2sam2.weights.zoo import (
     obtain,
     published,
     suggest,
+    tokenizer_in,
     tokenizer_of,
 )
 
@@ -182,9 +183,7 @@ def _published_tokenizer(path: Path, needs: Sequence[str]) -> Path | None:
     if entry is None:
         return None
     found = obtain(entry) if entry.name in needs else here(entry)
-    if found is None:
-        return None
-    return found.weights if entry.source == 'tokenizer' else found.folder
+    return None if found is None else tokenizer_in(found, entry)
 
 
 def _dumped_config(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from rs2sam2.errors import CheckpointError, ConfigError
-from rs2sam2.weights.choice import weights_among
+from rs2sam2.weights.choice import TOKENIZER, weights_among
 from rs2sam2.weights.hub import Fetched, cached, fetch
 from rs2sam2.weights.places import Address, HubPlace, parse_place
 
@@ -97,6 +97,14 @@ def tokenizer_of(path: str | Path) -> Published | None:
         tokenizers = [(one, one.local) for one in published().values() if one.source == 'tokenizer' and one.local]
         entry = next((one for one, local in tokenizers if Path(local).name == Path(path).name), None)
     return entry
+
+
+def tokenizer_in(found: Fetched, entry: Published | None) -> Path:
+    """The tokenizer among an entry's, or a place's, files: the file, their folder, or the one for it in a bundle."""
+    if entry and entry.source == 'tokenizer':
+        return found.weights
+    own = found.folder / TOKENIZER
+    return own if own.is_dir() else found.folder
 
 
 def here(entry: Published) -> Fetched | None:
