@@ -158,14 +158,27 @@ def _write_onnx(
     """Write the graph; what comes back writes the metadata into it."""
     import onnx
     import onnx_ir as ir
+    from onnx_ir.passes import common
+    from onnxscript import optimizer
 
     from rs2sam2.export.narrow import narrow
 
+    tidy = ir.passes.Sequential(
+        common.RemoveUnusedNodesPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+    )
     inputs = [name for name in INPUTS if name in {spec.arg.name for spec in program.graph_signature.input_specs}]
     with _quiet():
         found = torch.onnx.export(
-            program, dynamo=True, input_names=inputs, output_names=list(names), verbose=False, optimize=True
+            program, dynamo=True, input_names=inputs, output_names=list(names), verbose=False, optimize=False
         ).model
+        # Not `optimize=True`: its rewrite rules look through the whole graph once for every node of it. onnxruntime has
+        # rules of its own when it loads the file.
+        optimizer.inline(found)
+        optimizer.fold_constants(found)
+        tidy(found)
     for value in (*found.graph.inputs, *found.graph.outputs):
         value.metadata_props.clear()
     if dtype != 'fp32':
