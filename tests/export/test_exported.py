@@ -1,6 +1,7 @@
 """What an exported model carries, what is refused, and how weights are narrowed; no model is exported here."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -13,7 +14,8 @@ from rs2sam2.errors import CheckpointError, ConfigError, OutputError
 from rs2sam2.export.check import compare
 from rs2sam2.export.narrow import narrow, quantize
 from rs2sam2.export.run import export_model
-from rs2sam2.inference.exported import Exported, InputSizes
+from rs2sam2.inference.exported import Exported, InputSizes, data_of
+from rs2sam2.inference.onnx_inferencer import OnnxInferencer
 
 
 def make(**changes) -> Exported:
@@ -47,6 +49,19 @@ def test_a_tokenizer_leaves_no_file_outside_its_folder():
     exported = make(tokenizer=dict(type='RefSegTokenizer', options={}, files={'../x': ''}))
     with pytest.raises(CheckpointError, match='no plain name'):
         exported.make_tokenizer('x.onnx')
+
+
+def test_two_models_of_one_graph_are_told_apart_by_their_weights(tmp_path):
+    told = []
+    for name in ('a', 'b'):
+        graph = tmp_path / f'{name}.onnx'
+        graph.write_bytes(b'the same graph')
+        data_of(graph).write_bytes(name.encode())
+        inferencer = object.__new__(OnnxInferencer)
+        inferencer.source = SimpleNamespace(weights=graph)
+        told.append(inferencer._digests)
+    assert told[0]['config'] == told[1]['config']
+    assert told[0]['weights'] != told[1]['weights']
 
 
 def test_what_an_exported_model_cannot_do_is_said(tmp_path):

@@ -95,5 +95,6 @@ def trace(graph: ExportedGraph, feeds: Mapping[str, Tensor]) -> ExportedProgram:
             graph,
             tuple(feeds[name] for name in names),
             dynamic_shapes=tuple(shapes[name] for name in names),
+            # Of torch.export: the model is run and its operations are noted; strict follows the bytecode, for minutes.
             strict=False,
         )
