@@ -49,7 +49,7 @@ def entries() -> set[str]:
     """What the commands import when they are called, and the inferencer of exported models."""
     tree = ast.parse((PACKAGE / 'cli/main.py').read_text())
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    helpers = ('_product', '_one_line_errors')
+    helpers = ('_product', '_numbers', '_one_line_errors')
     found = set().union(*(names_of(functions[name].body, deep=True) for name in (*COMMANDS, *helpers)))
     return {'rs2sam2.cli.main', 'rs2sam2.inference.onnx_inferencer', *found}
 

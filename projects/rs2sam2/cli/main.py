@@ -1,29 +1,20 @@
 """The command `rs2sam2`: segment images and scenes by expressions, or try it on a page.
 
 Words and options only: what works is imported where it is used, so that `--help` needs neither torch nor mmseg.
+One file, as any other of the package would import the package, and torch with it.
 """
 
 import contextlib
+import math
+import re
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-
-from rs2sam2.cli.options import (
-    TTA,
-    Compile,
-    Device,
-    MinScore,
-    Model,
-    OnceCommand,
-    Precision,
-    Weights,
-    numbers_of,
-    whole_numbers_of,
-)
+from typer.core import TyperCommand
 
 EXIT_SOME_FAILED, EXIT_STOPPED = 1, 130
 EXIT_CODES = (
@@ -41,6 +32,19 @@ app = typer.Typer(
 )
 
 
+class OnceCommand(TyperCommand):
+    """A command that refuses an option a second time, where only the last would count."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Look at the order in which options came, before they are parsed in earnest."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        once: list[Any] = [param for param in order if param.param_type_name == 'option' and not param.multiple]
+        for param in once:
+            if once.count(param) > 1 and not param.is_eager:
+                raise typer.BadParameter('it is given more than once; give it once', ctx, param)
+        return super().parse_args(ctx, args)
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -56,6 +60,46 @@ def _options(
     ] = False,
 ) -> None:
     pass
+
+
+Model = Annotated[
+    str,
+    typer.Option(
+        '--model',
+        '-m',
+        metavar='NAME|PATH',
+        help='A published model (see *rs2sam2 models*), hf:user/repo[@revision][/folder], a work dir that training '
+        'left, a bundle, a config file, or an exported model (OUT.onnx of *rs2sam2 export*).',
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        '--weights',
+        '-w',
+        metavar='NAME|PATH',
+        help="Checkpoint, ours or a published one; else the model's own or best.",
+    ),
+]
+Device = Annotated[str | None, typer.Option(help='cpu, cuda:1 ...; else a GPU where there is one.')]
+Precision = Annotated[
+    str | None,
+    typer.Option(help='fp32, bf16 or fp16; else bf16 on a GPU that has it, fp32 elsewhere.'),
+]
+Compile = Annotated[
+    bool, typer.Option('--compile', help='Compile the model: a minute or more at first, less time for every batch.')
+]
+TTA = Annotated[
+    str | None,
+    typer.Option(
+        metavar='all|NAME,...',
+        help='Average over turned copies of the image, the expression turned with it: all eight, or symmetries by name '
+        '(rot90, rot180, rot270, flip_horizontal, flip_vertical, transpose, anti_transpose). One forward a copy.',
+    ),
+]
+MinScore = Annotated[
+    float | None, typer.Option(min=0, max=1, help='A mask whose score is below is emptied; the results say so.')
+]
 
 
 @app.command(cls=OnceCommand, epilog=EXIT_CODES)
@@ -106,8 +150,8 @@ def segment(
         if (pairs is None) == (not images) or (pairs is None) != bool(expression):
             raise ConfigError('give IMAGE and --expression, or --pairs')
         jobs = read_pairs(pairs, image_root) if pairs else _product(images or [], expression or [])
-        corners = None if box is None else numbers_of(box, '--box', (4,))
-        points = [numbers_of(one, '--point', (2, 3)) for one in point or ()] or None
+        corners = None if box is None else _numbers(box, '--box', (4,))
+        points = [_numbers(one, '--point', (2, 3)) for one in point or ()] or None
         if (corners or points) and len({job.image for job in jobs}) > 1:
             raise ConfigError('--box and --point belong to one image: segment each image by itself')
         options = SegmentOptions(
@@ -217,9 +261,9 @@ def scene(
             window=window,
             overlap=overlap,
             gsd=gsd,
-            bands=None if bands is None else tuple(whole_numbers_of(bands, '--bands', (1, 3))),
+            bands=None if bands is None else tuple(_whole_numbers(bands, '--bands', (1, 3))),
             nodata=None if nodata is None else parse_nodata(nodata),
-            stretch=tuple(numbers_of(stretch, '--stretch', (2,))),
+            stretch=tuple(_numbers(stretch, '--stretch', (2,))),
             scope=scope,
             batch_size=batch_size,
             min_score=min_score,
@@ -412,6 +456,27 @@ def _product(images: list[str], expressions: list[str]) -> list:
 
     paths = dict.fromkeys(path for image in images for path in list_images(image))
     return make_pairs((path, text, None) for path in paths for text in dict.fromkeys(expressions))
+
+
+def _numbers(text: str, option: str, counts: tuple[int, ...]) -> list[float]:
+    from rs2sam2.errors import ConfigError
+
+    try:
+        numbers = [float(part) for part in re.split(r'[,\s]+', text.strip())]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in counts or not all(map(math.isfinite, numbers)):
+        raise ConfigError(f'{option} {text}: {" or ".join(map(str, counts))} numbers with commas between')
+    return numbers
+
+
+def _whole_numbers(text: str, option: str, counts: tuple[int, ...]) -> list[int]:
+    from rs2sam2.errors import ConfigError
+
+    numbers = _numbers(text, option, counts)
+    if not all(map(float.is_integer, numbers)):
+        raise ConfigError(f'{option} {text}: whole numbers with commas between')
+    return list(map(int, numbers))
 
 
 @contextlib.contextmanager
