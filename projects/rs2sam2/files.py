@@ -1,5 +1,6 @@
 """Files that are named from outside, to be read or written: regular ones only."""
 
+import errno
 import hashlib
 import os
 import stat
@@ -115,6 +116,29 @@ def replace_durably(temporary: Path, path: Path) -> None:
     _sync(temporary)
     os.replace(temporary, path)
     _sync(path.parent)
+
+
+def append_durably(path: Path, text: bytes) -> None:
+    """Append lines to a file, all of them or none, and force them to the disk.
+
+    A disk that fills up takes a part of them without an error, and half a line, which a killed process leaves too,
+    would swallow the next one: it is cut off.
+
+    Raises:
+        OSError: they cannot be written; the file is as it was.
+    """
+    with open(path, 'ab+', buffering=0) as file:
+        whole = file.seek(0, os.SEEK_END)
+        while whole and (file.seek(whole - 1), file.read(1))[1] != b'\n':
+            whole -= 1
+        file.truncate(whole)
+        try:
+            if file.write(text) != len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(whole)
+            raise
 
 
 def _sync(path: Path) -> None:

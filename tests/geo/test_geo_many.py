@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +17,12 @@ from rasterio.transform import from_origin
 
 from helpers.geo_scenes import BrightThings, blobs, write_scene
 from rs2sam2.errors import ConfigError, DataError, OutputError
+from rs2sam2.files import append_durably
 from rs2sam2.geo.many import segment_scenes
 from rs2sam2.geo.options import SceneOptions
 from rs2sam2.geo.scene_list import list_scenes
+from rs2sam2.workers.local import LocalWorker
+from rs2sam2.workers.shared import token_in
 
 OPTIONS = SceneOptions(window=64, block=100)
 
@@ -342,3 +346,39 @@ def test_a_full_disk_fails_its_scenes_and_the_next_run_goes_on(tmp_path, small_d
     assert 'left and this scene needs' in found.failed[0][1] or 'is full' in found.failed[0][1]
     with rasterio.open(disk / 'out/scenes/0.x.mask.tif') as mask:
         assert np.unique(mask.read(1)).tolist() == [0, 1]
+
+
+def test_a_line_that_the_disk_took_half_of_is_none(small_disk):
+    disk = small_disk(64)
+    append_durably(disk / 'index.jsonl', b'first\n')
+    (disk / 'full').write_bytes(bytes(52 << 10))
+    with pytest.raises(OSError, match='No space left'):
+        append_durably(disk / 'index.jsonl', b'x' * 20_000 + b'\n')
+    (disk / 'full').unlink()
+    append_durably(disk / 'index.jsonl', b'second\n')
+    assert (disk / 'index.jsonl').read_bytes() == b'first\nsecond\n'
+
+
+def test_a_disk_that_is_full_when_workers_are_asked_whether_they_see_it_is_one_line(small_disk):
+    disk = small_disk(16)
+    with suppress(OSError), open(disk / 'full', 'wb', buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    workers = LocalWorker()
+    workers.apart = True
+    with pytest.raises(OutputError, match='cannot be written'), token_in(disk, workers):
+        pass
+
+
+def test_damaged_polygons_of_a_finished_scene_are_named(tmp_path):
+    scenes = _scenes(tmp_path / 'in', 2)
+    out = tmp_path / 'out'
+    _run(scenes, out)
+    before = _files(out)
+    (out / 'scenes/s0.gpkg').write_bytes(before['scenes/s0.gpkg'][:5000])
+    (out / 'objects.gpkg').unlink()
+    with pytest.raises(DataError, match='polygons of a scene that was finished, cannot be read any more'):
+        _run(scenes, out)
+    (out / 'scenes/s0.gpkg').unlink()
+    _run(scenes, out)
+    assert _files(out) == before

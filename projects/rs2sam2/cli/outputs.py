@@ -12,7 +12,7 @@ from PIL import Image
 
 from rs2sam2.cli.pairs import Pair
 from rs2sam2.errors import OutputError
-from rs2sam2.files import digest, place_of, replace_durably
+from rs2sam2.files import append_durably, digest, place_of, replace_durably
 from rs2sam2.inference.results import SegmentationResult
 from rs2sam2.locks import make_writable
 
@@ -151,7 +151,8 @@ class OutputFolder:
         if overlay is not None:
             picture = Image.fromarray(overlay)
             self._write(self.folder / pictures['overlay'], lambda path: picture.save(path, format='JPEG', quality=90))
-        self._append(_line({'id': pair.id, **result.to_dict(), 'image_sha256': sha256, **pictures}))
+        with self._errors(self.path):
+            append_durably(self.path, _line({'id': pair.id, **result.to_dict(), 'image_sha256': sha256, **pictures}))
 
     def merge(self, pairs: Sequence[Pair], without: Iterable[str] = ()) -> None:
         """Put all rows into one `results.jsonl`, those of `pairs` in their order, others after them."""
@@ -172,21 +173,6 @@ class OutputFolder:
     def _pictures(self, pair: Pair) -> dict[str, str]:
         names = {'mask': f'masks/{pair.name}.png'}
         return names | {'overlay': f'overlays/{pair.name}.jpg'} if self.overlays else names
-
-    def _append(self, line: bytes) -> None:
-        with self._errors(self.path), open(self.path, 'ab+', buffering=0) as file:
-            whole = file.seek(0, os.SEEK_END)
-            # A killed run may have left half a line, which would swallow this one.
-            while whole and (file.seek(whole - 1), file.read(1))[1] != b'\n':
-                whole -= 1
-            file.truncate(whole)
-            try:
-                if file.write(line) != len(line):
-                    raise OSError(28, 'No space left on device')
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(whole)
-                raise
 
     def _write(self, path: Path, save: Callable[[Path], object]) -> None:
         path = place_of(path)

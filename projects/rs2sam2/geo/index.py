@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rs2sam2.errors import DataError, OutputError
-from rs2sam2.files import replace_durably
+from rs2sam2.files import append_durably, replace_durably
 from rs2sam2.geo.job import SceneOutputs, slugs
 from rs2sam2.geo.merging import Layer
 from rs2sam2.geo.outputs import writing_to
@@ -102,9 +102,8 @@ class SceneIndex:
     def add(self, one: ListedScene, results: Sequence[SceneResult]) -> None:
         """A scene is finished: its rows are on the disk when this returns."""
         self._rows[one.name] = rows = [self._row(one, result) for result in results]
-        with writing_to(self.folder), open(self.folder / INDEX, 'ab', buffering=0) as file:
-            file.write(b''.join(map(json_line, rows)))
-            os.fsync(file.fileno())
+        with writing_to(self.folder):
+            append_durably(self.folder / INDEX, b''.join(map(json_line, rows)))
 
     def finish(self, order: Sequence[str]) -> None:
         """Writes the index in the order of these names, others after them."""
@@ -206,8 +205,11 @@ class SceneIndex:
     def _replace(self, path: Path, content: bytes) -> None:
         with writing_to(self.folder):
             temporary = path.with_name(f'.{path.name}.unfinished')
-            temporary.write_bytes(content)
-            replace_durably(temporary, path)
+            try:
+                temporary.write_bytes(content)
+                replace_durably(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
 
 
 def _key(scene: str) -> str:

@@ -1,13 +1,16 @@
 """The polygons of many scenes in one file."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyogrio
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from rasterio.crs import CRS
 
+from rs2sam2.errors import DataError
 from rs2sam2.geo.outputs import StagedFiles
 from rs2sam2.geo.vector_formats import LAYER, VectorFile, open_vector, vector_driver
 
@@ -45,7 +48,9 @@ def merge_polygons(parts: Sequence[Path], path: Path) -> list[Layer]:
     """
     groups: dict[str | None, list[Path]] = {}
     for part in parts:
-        groups.setdefault(pyogrio.read_info(str(part), layer=LAYER)['crs'], []).append(part)
+        with _reading(part):
+            crs = pyogrio.read_info(str(part), layer=LAYER)['crs']
+        groups.setdefault(crs, []).append(part)
     if not groups:
         return []
     several = len(groups) > 1
@@ -93,12 +98,26 @@ def _batches(path: Path) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
     """(columns by name, outlines) of a scene; one batch at least, which has the names."""
     first = 0
     while True:
-        meta, _, outlines, columns = pyogrio.raw.read(str(path), layer=LAYER, skip_features=first, max_features=_BATCH)
+        with _reading(path):
+            meta, _, outlines, columns = pyogrio.raw.read(
+                str(path), layer=LAYER, skip_features=first, max_features=_BATCH
+            )
         if len(outlines) or not first:
             yield dict(zip(meta['fields'], columns, strict=True)), outlines
         first += len(outlines)
         if len(outlines) < _BATCH:
             return
+
+
+@contextmanager
+def _reading(part: Path) -> Iterator[None]:
+    try:
+        yield
+    except (DataSourceError, DataLayerError, FeatureError) as error:
+        raise DataError(
+            f'{part}, polygons of a scene that was finished, cannot be read any more ({error}): remove it, and the '
+            'same command makes it anew'
+        ) from error
 
 
 def _short(crs: str | None, number: int) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from rs2sam2.errors import ConfigError
+from rs2sam2.errors import ConfigError, OutputError
 from rs2sam2.workers import Workers
 
 
@@ -31,15 +31,27 @@ def token_in(folder: Path, workers: Workers, name: str = 'run') -> Iterator[Toke
         folder: of the outputs.
         workers: who must see it.
         name: of the run, of which there is one at a time: what a killed one left is overwritten, or removed.
+
+    Raises:
+        OutputError: it cannot be written.
     """
     token = Token(folder.absolute() / f'.rs2sam2-{name}.token', secrets.token_hex(16))
     try:
         if workers.apart:
-            token.path.write_text(token.text, 'ascii')
+            _write(token)
         yield token if workers.apart else None
     finally:
         with suppress(OSError):  # there is none, or no such folder
             token.path.unlink()
+
+
+def _write(token: Token) -> None:
+    try:
+        token.path.write_text(token.text, 'ascii')
+    except OSError as error:
+        raise OutputError(
+            f'{token.path.parent} cannot be written ({error.strerror or error}): mend that, or choose another folder'
+        ) from error
 
 
 def check_token(token: Token | None) -> None:
