@@ -10,7 +10,7 @@ from helpers.paths import ROOT
 
 sys.path.insert(0, str(ROOT / 'docs/site'))
 from checks import check_links, search
-from pages import SECTIONS, copy_pages, navigation
+from pages import API, SECTIONS, copy_pages, navigation
 
 NOTEBOOKS = sorted((ROOT / 'docs/notebooks').glob('*.ipynb'))
 
@@ -20,9 +20,24 @@ def test_every_page_has_a_section(tmp_path):
     named = json.dumps(navigation(tmp_path))
     assert all(f'"{page.name}"' in named for page in (ROOT / 'docs').glob('*.md'))
     assert len({name for names in SECTIONS.values() for name in names}) == sum(map(len, SECTIONS.values()))
+    pictures = (tmp_path / 'gallery.md').read_text()
+    assert [name for name in ('demo.jpg', 'compare.png', 'qgis.png') if f'(images/{name})' not in pictures] == []
     (tmp_path / 'forgotten.md').touch()
     with pytest.raises(SystemExit, match='name it in docs/site'):
         navigation(tmp_path)
+
+
+def test_the_reference_names_rooms_and_modules_that_are_there():
+    package = ROOT / 'projects/rs2sam2'
+    for room, (_, first) in API.items():
+        assert (package / room).is_dir() or (package / f'{room}.py').is_file()
+        assert all(list((package / room).rglob(f'{module}.py')) for module in first)
+
+
+def test_a_link_says_no_file_name(tmp_path):
+    copy_pages(tmp_path)
+    assert '](scenes.md' in (tmp_path / 'index.md').read_text()
+    assert 'scenes.md](' not in (tmp_path / 'index.md').read_text()
 
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)

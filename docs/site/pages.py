@@ -15,12 +15,34 @@ SECTIONS = {
     'Compare': ('evaluation', 'benchmark', 'ablations', 'baselines'),
     'Build on it': ('design', 'mixing', 'contributing'),
 }
+# Rooms of the API reference, in the same order, with the modules that a reader wants first.
+API = {
+    'inference': ('Segment images from Python', ('inferencer', 'results', 'torch_inferencer')),
+    'geo': ('Scenes of any size', ('scene', 'result', 'run', 'many')),
+    'client': ('Ask a server', ()),
+    'export': ('Out of Python', ('run',)),
+    'structures': ('Typed structures between the stages', ()),
+    'errors': ('Errors', ()),
+    'symmetry': ('Symmetries', ()),
+    'text': ('Words', ()),
+    'datasets': ('Data sets and transforms', ('base', 'jsonl')),
+    'synthetic': ('Drawn scenes', ()),
+    'evaluation': ('Metrics and results', ('rrsis_metric', 'generalized_metric')),
+    'visualization': ('Pictures', ()),
+    'models': ('Models', ()),
+    'weights': ('Weights', ()),
+    'engine': ('Training', ()),
+    'serve': ('Service', ()),
+}
+# What names itself by its file in the repository has no ending in the site.
+FILE_NAME = re.compile(r'(?:docs/)?(\w+)\.md')
 LINK = re.compile(r'(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]*)(#[^)\s]*)?\)')
 
 
 def copy_pages(source: Path) -> None:
     """Copy every page and picture, with links turned to where their targets lie in the site."""
     shutil.copytree(ROOT / 'docs/images', source / 'images')
+    shutil.copy(Path(__file__).parent / 'site.css', source)
     for page in sorted((ROOT / 'docs').glob('*.*')):
         if page.suffix == '.md':
             (source / page.name).write_text(_relinked(page))
@@ -43,12 +65,17 @@ def navigation(source: Path) -> list:
     entries: list = [{'Start': 'index.md'}, {'Gallery': 'gallery.md'}]
     entries.append({'Notebooks': [f'{NOTEBOOKS}/{path.name}' for path in sorted((source / NOTEBOOKS).glob('*.md'))]})
     for section, names in SECTIONS.items():
-        entries.append({section: [f'{name}.md' for name in names if (source / f'{name}.md').exists()]})
-    pages = sorted((source / REFERENCE).rglob('*.md'))
-    api = [path for path in pages if path.parent.name == 'api']
-    reference: list = [path.relative_to(source).as_posix() for path in pages if path not in api]
-    reference.append({'Python': [path.relative_to(source).as_posix() for path in api]})
+        there = [f'{name}.md' for name in names if (source / f'{name}.md').exists()]
+        entries.append({section: [{_short_title(source / page): page} for page in there]})
+    reference: list = [f'{REFERENCE}/{path.name}' for path in sorted((source / REFERENCE).glob('*.md'))]
+    rooms = [f'{REFERENCE}/api/{room}.md' for room in API]
+    reference.append({'Python': [page for page in rooms if (source / page).exists()]})
     return [*entries, {'Reference': reference}, {'Changes': 'changelog.md'}]
+
+
+def _short_title(page: Path) -> str:
+    """The heading, without what explains it after a colon."""
+    return page.read_text().partition('\n')[0].removeprefix('# ').partition(':')[0]
 
 
 def _relinked(page: Path) -> str:
@@ -67,14 +94,19 @@ def _link(page: Path, mark: str, text: str, target: str, anchor: str | None) -> 
     else:
         # A file of the repository that is no page: its name is what there is to say.
         return text if text.startswith('`') or '/' in text else f'{text} (`{path}`)'
+    if named := FILE_NAME.fullmatch(text):
+        text = named[1]
     return f'{mark}[{text}]({path}{anchor})'
 
 
 def _write_gallery(source: Path) -> None:
     """Every picture of the pages, with the page that explains it."""
-    lines = ['# Gallery', '', 'Pictures that the tools draw; each leads to the page that says how.', '']
-    for page in sorted(source.glob('*.md')):
+    lines = ['---', 'hide: [toc]', '---', '', '# Gallery', '']
+    lines += ['Pictures that the tools draw; each leads to the page that says how.', '']
+    for name in ('index', *(name for names in SECTIONS.values() for name in names)):
+        page = source / f'{name}.md'
         for mark, text, target, _ in LINK.findall(page.read_text()):
             if mark:
-                lines += [f'[![{text}]({target})]({page.name})', '', f'*{text}* ({page.name.removesuffix(".md")})', '']
+                title = _short_title(page) if name != 'index' else 'Start'
+                lines += [f'[![{text}]({target})]({page.name})', '', f'*{text}* ([{title}]({page.name}))', '']
     (source / 'gallery.md').write_text('\n'.join(lines))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import typer
+from pages import API
 
 import rs2sam2  # noqa: F401
 from rs2sam2.cli.main import app
@@ -15,24 +16,6 @@ from rs2sam2.weights.zoo import Published, published
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'projects/rs2sam2'
-API = {
-    'inference': 'Segment images from Python',
-    'geo': 'Scenes of any size',
-    'client': 'Ask a server',
-    'export': 'Out of Python',
-    'structures': 'Typed structures between the stages',
-    'errors': 'Errors',
-    'symmetry': 'Symmetries',
-    'text': 'Words',
-    'datasets': 'Data sets and transforms',
-    'synthetic': 'Drawn scenes',
-    'evaluation': 'Metrics and results',
-    'visualization': 'Pictures',
-    'models': 'Models',
-    'weights': 'Weights',
-    'engine': 'Training',
-    'serve': 'Service',
-}
 
 
 def write_reference(source: Path) -> None:
@@ -40,20 +23,24 @@ def write_reference(source: Path) -> None:
     folder = source / 'reference'
     (folder / 'api').mkdir(parents=True)
     pages = {'commands': commands(), 'tools': tools(), 'components': components(), 'models': models()}
-    for name, title in API.items():
-        if text := api(name, title):
-            pages[f'api/{name}'] = text
+    for room, (title, first) in API.items():
+        pages[f'api/{room}'] = api(room, title, first)
     for name, text in pages.items():
         (folder / f'{name}.md').write_text(text)
 
 
-def api(room: str, title: str) -> str | None:
-    """The modules of a room, by their docstrings."""
+def api(room: str, title: str, first: tuple[str, ...]) -> str:
+    """The modules of a room, by their docstrings.
+
+    Raises:
+        SystemExit: what is named first is not there.
+    """
     place = PACKAGE / room
     files = sorted(place.rglob('*.py')) if place.is_dir() else [place.with_suffix('.py')]
-    files = [path for path in files if path.is_file() and path.name != '__init__.py' and '.mim' not in path.parts]
-    if not files:
-        return None
+    files = [path for path in files if path.name != '__init__.py']
+    if missing := set(first) - {path.stem for path in files}:
+        raise SystemExit(f'error: {room} has no {", ".join(sorted(missing))}: see API in docs/site/pages.py')
+    files.sort(key=lambda path: first.index(path.stem) if path.stem in first else len(first))
     lines = [f'# {title}', '', f'Room `{room}`; [design](../../design.md) says who may import it.', '']
     for path in files:
         name = path.relative_to(PACKAGE.parent).with_suffix('').as_posix().replace('/', '.')
@@ -97,15 +84,18 @@ def commands() -> str:
 def tools() -> str:
     """What `python tools/X.py --help` says."""
     lines = ['# Tools', '', 'What `python tools/... --help` says.', '']
-    before = sys.argv
-    for tool in sorted((ROOT / 'tools').rglob('*.py')):
+    before, folder = sys.argv, None
+    for tool in sorted((ROOT / 'tools').rglob('*.py'), key=lambda path: (path.parent, path.name)):
         name, said = tool.relative_to(ROOT).as_posix(), io.StringIO()
         sys.argv = [name, '--help']
         with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
             runpy.run_path(str(tool), run_name='__main__')
         if not said.getvalue().strip():
             raise SystemExit(f'error: {name} --help says nothing')
-        lines += [f'## {name}', '', '```text', said.getvalue().rstrip(), '```', '']
+        if tool.parent != folder:
+            folder = tool.parent
+            lines += [f'## {folder.relative_to(ROOT).as_posix()}', '']
+        lines += [f'### {tool.name}', '', '``` { .text .help }', said.getvalue().rstrip(), '```', '']
     sys.argv = before
     return '\n'.join(lines)
 
@@ -113,6 +103,10 @@ def tools() -> str:
 def models() -> str:
     """The published models with what is known of them."""
     lines = [
+        '---',
+        'hide: [toc]',
+        '---',
+        '',
         '# Models',
         '',
         'By name: `--model NAME`, `RefSegInferencer(NAME)`; `rs2sam2 models` lists them with what is here. Scores are '
@@ -130,7 +124,10 @@ def _row(entry: Published) -> str:
     by_data = [(data, [f'{name} {value}' for name, value in values.items()]) for data, values in entry.scores]
     scores = '; '.join(f'{data}: {", ".join(values)}' for data, values in by_data)
     parameters = f'{entry.parameters:,.0f} M' if entry.parameters else '-'
-    size = '-' if not entry.size else f'{entry.size:.2f} GB' if entry.size >= 0.1 else f'{1000 * entry.size:.0f} MB'
-    memory = f'{entry.parameters * 4e6 / 1e9:.1f} GB' if entry.parameters else '-'
+    size, memory = _gigabytes(entry.size), _gigabytes(entry.parameters and entry.parameters * 4e6 / 1e9)
     cells = (f'`{entry.name}`', entry.collection, entry.trained_on or '-', scores or '-', entry.scores_from or '-')
     return f'| {" | ".join(cells)} | {parameters} | {size} | {memory} | {entry.licence} |'
+
+
+def _gigabytes(size: float | None) -> str:
+    return '-' if not size else f'{size:.2f} GB' if size >= 0.1 else f'{1000 * size:.0f} MB'
