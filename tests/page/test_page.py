@@ -95,29 +95,30 @@ def test_opacity_changes_the_mask_only(inferencer, image):
 
 def test_files_hold_the_mask(inferencer, image, tmp_path):
     session = open_picture(str(image)).segment(inferencer, 'ship', 0)
-    png, geojson = session.save(tmp_path).files
+    png, _ = session.save(tmp_path).files
     np.testing.assert_array_equal(np.asarray(Image.open(png)) > 0, session.result.mask)
-    collection = json.loads(Path(geojson).read_text())
+    collection = _saved(session, tmp_path)
     assert area_of_polygons(collection) == session.result.area > 0
     assert 'crs' not in collection
     assert collection['features'][0]['properties']['expression'] == 'ship'
     emptied = open_picture(str(image)).segment(inferencer, 'ship', 1)
-    assert emptied.polygons()['features'] == []
+    assert _saved(emptied, tmp_path)['features'] == []
     assert any('is below' in value for _, value in emptied.facts())
 
 
-def test_polygons_are_valid_for_every_mask(inferencer, image):
+def test_polygons_are_valid_for_every_mask(inferencer, image, tmp_path):
     shapely = pytest.importorskip('shapely')
     rng = np.random.default_rng(0)
     session = open_picture(str(image)).segment(inferencer, 'ship', 0)
     corners = np.indices((30, 40)).sum(0) % 2 == 0
     for mask in (corners, *(rng.random((30, 40)) < share for share in (0.3, 0.55, 0.7, 0.85))):
         shown = replace(session, result=replace(session.result, mask=mask))
-        polygons = [shapely.geometry.shape(one['geometry']) for one in shown.polygons()['features']]
+        polygons = [shapely.geometry.shape(one['geometry']) for one in _saved(shown, tmp_path)['features']]
         assert all(polygon.is_valid for polygon in polygons)
         assert sum(polygon.area for polygon in polygons) == mask.sum()
     # As in scenes, what touches at a corner is two objects.
-    assert len(replace(session, result=replace(session.result, mask=corners)).polygons()['features']) == 600
+    touching = replace(session, result=replace(session.result, mask=corners))
+    assert len(_saved(touching, tmp_path)['features']) == 600
 
 
 def test_geotiff_keeps_its_place(inferencer, tmp_path):
@@ -131,13 +132,17 @@ def test_geotiff_keeps_its_place(inferencer, tmp_path):
         scene.write(values)
     session = open_picture(str(path)).segment(inferencer, 'ship', 0)
     assert session.result.size == (30, 40)
-    collection = session.polygons()
+    collection = _saved(session, tmp_path)
     assert collection['crs']['properties']['name'] == 'urn:ogc:def:crs:EPSG::32631'
     assert area_of_polygons(collection) == pytest.approx(4 * session.result.area)
     x0, y0, x1, y1 = session.result.box
     corners = np.concatenate([feature['geometry']['coordinates'][0] for feature in collection['features']])
     expected = [500_000 + 2 * x0, 4_000_000 - 2 * y1, 500_000 + 2 * x1, 4_000_000 - 2 * y0]
     assert [*corners.min(0), *corners.max(0)] == expected
+
+
+def _saved(session, folder):
+    return json.loads(Path(session.save(folder).files[1]).read_text())
 
 
 def _scene(path: Path, size=(100, 150), **options) -> Path:

@@ -15,7 +15,7 @@ from rs2sam2.errors import RefSegError
 from rs2sam2.inference import RefSegInferencer, SegmentationResult
 from rs2sam2.inference.images import InputImage, load_image
 from rs2sam2.inference.points import BESIDE, ON
-from rs2sam2.page.polygons import clean_mask, trace_mask
+from rs2sam2.page.polygons import clean_mask
 from rs2sam2.visualization.overlay import FALSE, FOUND, HIT, draw_regions
 
 if TYPE_CHECKING:
@@ -165,25 +165,24 @@ class Session:
     def save(self, folder: Path, min_area: str | None = None, simplify: str | None = None) -> 'Session':
         """Write mask.png (255 on the target, at the picture's size) and mask.geojson; the session that has them.
 
+        Args:
+            folder: where they go.
+            min_area: smaller parts are left out of the outlines, see `clean_mask`.
+            simplify: corners are left out of them, see `clean_mask`.
+
         Raises:
             ConfigError: the measures cannot be used.
         """
         geometries, notes = clean_mask(self.found.mask, self.transform, self.crs, min_area, simplify)
         png, geojson = folder / 'mask.png', folder / 'mask.geojson'
         Image.fromarray(self.found.mask.astype(np.uint8) * 255).save(png)
-        geojson.write_text(json.dumps(self.polygons(geometries), ensure_ascii=False), encoding='utf-8')
+        geojson.write_text(json.dumps(self._geojson(geometries), ensure_ascii=False), encoding='utf-8')
         result = replace(self.found, notes=(*self.found.notes, *notes))
         return replace(self, result=result, files=(str(png), str(geojson)))
 
-    def polygons(self, geometries: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-        """The mask as GeoJSON: in the scene's CRS, else in pixels, x to the right and y down.
-
-        Args:
-            geometries: cleaned ones; None: along the pixels' edges.
-        """
+    def _geojson(self, geometries: list[dict[str, Any]]) -> dict[str, Any]:
+        """The outlines as GeoJSON: in the scene's CRS, else in pixels, x to the right and y down."""
         result = self.found
-        if geometries is None:
-            geometries = trace_mask(result.mask, self.transform)
         properties = {
             'expression': result.expression,
             'score': result.score,
