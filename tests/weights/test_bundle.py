@@ -1,7 +1,9 @@
 """Bundles: what comes out goes in again, and nothing in them is run."""
 
 import json
+import os
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ from mmengine.config import Config
 
 from helpers.work_dirs import make_work_dir
 from rs2sam2 import RS2SAM2Inferencer
-from rs2sam2.errors import ConfigError, OutputError, RefSegError
+from rs2sam2.errors import CheckpointError, ConfigError, OutputError, RefSegError
+from rs2sam2.inference.scene_defaults import scene_defaults
 from rs2sam2.inference.source import test_pipeline as pipeline_of
 from rs2sam2.weights.bundle import MANIFEST, WEIGHTS, read_bundle, write_bundle
 from rs2sam2.weights.files import open_state_dict
@@ -92,6 +95,30 @@ HOSTILE = {
     'blocks beyond counting': lambda c, f: c['model']['union_encoder']['arch'].update(depth=9_000_000),
     'stages beyond counting': lambda c, f: c['model']['backbone']['arch'].update(stages=[1, 1, 9_000_000, 1]),
     'an argument that is none': lambda c, f: c['model'].update(evil=1),
+    'a type in a list in an object': lambda c, f: c['model']['decode_head'].update(
+        losses=[[{'x': {'type': 'os.system'}}]]
+    ),
+    'a type with a letter of another script': lambda c, f: c['model'].update(type='RS2S\u0410M2'),
+    'a step without a type': lambda c, f: c['pipeline'][0].pop('type'),
+    'no steps': lambda c, f: c.update(pipeline=[]),
+    'a format that is no number': lambda c, f: c.update(format=True),
+    'a folder of outputs': lambda c, f: c.update(work_dir='/etc'),
+    'a link to itself': lambda c, f: (f / 'link.json').symlink_to('link.json'),
+    'a pipe': lambda c, f: os.mkfifo(f / 'pipe.json'),
+    'weights elsewhere': lambda c, f: ((f / WEIGHTS).unlink(), (f / WEIGHTS).symlink_to('/etc/passwd')),
+    'a null byte in a path': lambda c, f: c['pipeline'][-2]['tokenizer'].update(path='tokenizer/\0'),
+    'a long path': lambda c, f: c['pipeline'][-2]['tokenizer'].update(path=f'tokenizer/{"x" * 5000}'),
+    'a tokenizer that is none': lambda c, f: c['pipeline'][-2]['tokenizer'].update(type='LoadRGBImage'),
+    'training data without end': lambda c, f: c['about'].update(trained_on='x' * 10**5),
+    'heads that do not divide': lambda c, f: c['model']['union_encoder']['arch'].update(num_heads=7),
+    'no heads': lambda c, f: c['model']['backbone']['arch'].update(num_heads=0),
+    'patches of no pixels': lambda c, f: c['model']['union_encoder'].update(patch_size=0),
+    'a view beyond memory': lambda c, f: c['pipeline'][0].update(size=9_999_999),
+    'a view of no pixels': lambda c, f: c['pipeline'][0].update(size=0),
+    'a view of another size': lambda c, f: c['pipeline'][0].update(union_size=c['pipeline'][0]['union_size'] + 8),
+    'a step with an argument that is none': lambda c, f: c['pipeline'][0].update(evil=1),
+    'steps that pack nothing': lambda c, f: c['pipeline'].pop(),
+    'a length that is no number': lambda c, f: c['pipeline'][-2].update(max_length='x'),
 }
 
 
@@ -104,6 +131,31 @@ def test_nothing_of_a_hostile_bundle_is_run(bundle, tmp_path, monkeypatch, name)
     assert '\n' not in str(caught.value)
     assert str(tmp_path / 'spoiled') in str(caught.value)
     assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize(
+    'scene',
+    [dict(window='x'), dict(window=0), dict(window=10**7), dict(gsd=-1), dict(trained_gsd=5), dict(trained_gsd=[2, 1]),
+     dict(several={'a': 1})],
+)  # fmt: skip
+def test_scenes_that_cannot_be_cut_so(bundle, tmp_path, scene):
+    spoiled = change(bundle, tmp_path / 'spoiled', lambda c, f: c.update(scene=scene))
+    with pytest.raises(ConfigError, match=rf'bundle\.json: scene\.{next(iter(scene))} is '):
+        scene_defaults(RS2SAM2Inferencer(spoiled))
+
+
+def test_the_place_of_what_is_refused_is_named(bundle, tmp_path):
+    spoiled = change(bundle, tmp_path / 'spoiled', HOSTILE['a type in a list in an object'])
+    with pytest.raises(ConfigError, match=r'bundle\.json: model\.decode_head\.losses\[0\]\[0\]\.x\.type is '):
+        read_bundle(spoiled)
+
+
+@pytest.mark.parametrize('length', [0, 2, 2**63, 2**64 - 1])
+def test_weights_whose_header_is_none(bundle, tmp_path, length):
+    spoiled = shutil.copytree(bundle, tmp_path / 'spoiled')
+    (spoiled / WEIGHTS).write_bytes(struct.pack('<Q', length) + b'{}')
+    with pytest.raises(CheckpointError, match=WEIGHTS):
+        read_bundle(spoiled)
 
 
 def test_json_that_is_none(bundle, tmp_path):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
@@ -23,9 +24,21 @@ from rs2sam2.inference.turning import Elements, Turning
 from rs2sam2.models.averaging import average_turned
 from rs2sam2.models.common.precision import choose_precision
 from rs2sam2.models.protocol import ReferringSegmentor
-from rs2sam2.structures import PointPrompts, RefSegDataSample
+from rs2sam2.structures import PointPrompts, ReferringSample, RefSegDataSample
 from rs2sam2.weights.building import build_filled
 from rs2sam2.weights.files import open_state_dict
+
+# What Python, torch and the parts themselves raise where a config does not describe what can be built.
+_NOT_BUILT = (
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    ArithmeticError,
+    MemoryError,
+)
 
 
 class TorchInferencer(RefSegInferencer, BaseInferencer):
@@ -102,9 +115,8 @@ class TorchInferencer(RefSegInferencer, BaseInferencer):
         try:
             file = open_state_dict(weights)
             model = build_filled(cfg.model, file, device, fold=True)
-        except (TypeError, ValueError, KeyError, AttributeError, AssertionError, RuntimeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ConfigError(f'{self.source.config_path}: the model cannot be built ({reason})') from error
+        except _NOT_BUILT as error:
+            raise self._unusable('the model cannot be built', error) from error
         self.trained_on = training_data(cfg, file.content.get('meta'))
         model.precision = self.asked_precision or model.precision
         self.precision = choose_precision(model.precision, torch.device(device))
@@ -114,7 +126,24 @@ class TorchInferencer(RefSegInferencer, BaseInferencer):
         return model
 
     def _init_pipeline(self, cfg: Config) -> 'SplitPipeline':
-        return SplitPipeline(test_pipeline(cfg))
+        try:
+            pipeline = SplitPipeline(test_pipeline(cfg))
+            made = pipeline.attempt()
+        except (*_NOT_BUILT, ConfigError) as error:
+            raise self._unusable('the test pipeline makes no input for the model', error) from error
+        wanted, view = self.model.input_spec.union_size, made.union_image
+        if wanted is not None and (view is None or view.shape[-1] != wanted):
+            got = 'none' if view is None else f'one of {view.shape[-1]}'
+            raise ConfigError(
+                f'{self.source.config_path}: the union encoder takes a view of {wanted} pixels, and the test pipeline '
+                f'makes {got}'
+            )
+        return pipeline
+
+    def _unusable(self, what: str, error: Exception) -> ConfigError:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        kind = '' if isinstance(error, ConfigError) else f'{type(error).__name__}: '
+        return ConfigError(f'{self.source.config_path}: {what} ({kind}{reason})')
 
     def _init_collate(self, cfg: Config) -> object:
         return pseudo_collate
@@ -142,6 +171,13 @@ class SplitPipeline:
             raise ConfigError('the test pipeline of the config has no step with a tokenizer (TokenizeExpression)')
         self.image = Compose([TRANSFORMS.build(step) for step in steps[:start]])
         self.expression = Compose([TRANSFORMS.build(step) for step in steps[start:]])
+
+    def attempt(self) -> ReferringSample:
+        """What it makes of a small black image, for whatever reasons a pipeline cannot."""
+        image = np.zeros((32, 32, 3), np.uint8)
+        fields = self.image(dict(img=image, img_path='a try', ori_shape=image.shape[:2]))
+        made = self.expression({**fields, 'sample_id': 'a try', 'expression': 'ship'})
+        return made['inputs']
 
     def cut_note(self, expression: str) -> str | None:
         """What the tokenizing step says where it cuts; a step of one's own may say nothing."""

@@ -11,6 +11,7 @@ names. A bundle's `type` is the name of one of this package's own components and
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 # All that a bundle has a use for: its parts, and pictures of its card.
 SUFFIXES = ('.json', '.safetensors', '.md', '.txt', '.model', '.spm', '.png', '.jpg', '.jpeg', '.webp', '.svg')
 NAMES = ('LICENSE', 'LICENCE', 'NOTICE')
-MAX_BYTES, MAX_DEPTH, MAX_FILES, MAX_NUMBER = 1 << 20, 20, 1000, 10_000_000
+MAX_BYTES, MAX_DEPTH, MAX_FILES, MAX_NUMBER, MAX_TEXT = 1 << 20, 20, 1000, 10_000_000, 1000
 _KEYS = {'format': int, 'model': dict, 'pipeline': list, 'scene': dict, 'about': dict}
 # What may be a folder's name elsewhere; here it is values.
 _DESCRIBED = ('towers', 'bert', 'tokenizer')
@@ -73,7 +74,7 @@ def read_bundle(folder: Path) -> Bundle:
     for key in sorted(set(content) - set(_KEYS)):
         raise ConfigError(f'{manifest}: {key!r} does not belong into a bundle (there are {", ".join(_KEYS)})')
     for key, kind in _KEYS.items():
-        if not isinstance(content.get(key), kind):
+        if type(content.get(key)) is not kind:
             raise ConfigError(f'{manifest}: {key!r} is missing or no {kind.__name__}')
     if content['format'] != FORMAT:
         raise ConfigError(f'{manifest}: format {content["format"]}, this version reads {FORMAT}: update rs2sam2')
@@ -81,10 +82,13 @@ def read_bundle(folder: Path) -> Bundle:
     for number, step in enumerate(content['pipeline']):
         _check_parts(step, f'{manifest}: pipeline[{number}]', TRANSFORMS)
         _place_tokenizer(step, folder, f'{manifest}: pipeline[{number}]')
-    if 'type' not in content['model']:
-        raise ConfigError(f'{manifest}: model has no type')
+    if not any('tokenizer' in step for step in content['pipeline']):
+        raise ConfigError(f'{manifest}: pipeline has no step with a tokenizer')
     _check_plain(content['scene'], f'{manifest}: scene')
     _check_plain(content['about'], f'{manifest}: about')
+    trained_on = content['about'].get('trained_on')
+    if trained_on is not None and not (isinstance(trained_on, str) and len(trained_on) <= MAX_TEXT):
+        raise ConfigError(f'{manifest}: about.trained_on is no text of at most {MAX_TEXT} letters')
     _check_layers(content['model'], f'{manifest}: model', folder / WEIGHTS)
     config = Config(dict(model=content['model'], test_pipeline=content['pipeline'], scene=content['scene']))
     return Bundle(config, folder / WEIGHTS, content['about'])
@@ -158,7 +162,7 @@ def _check_files(folder: Path) -> None:
         number += 1
         if number > MAX_FILES:
             raise ConfigError(f'{folder} holds more than {MAX_FILES} files, it is no bundle')
-        real = path.resolve()
+        real = Path(os.path.realpath(path))  # unlike pathlib's, no error for a link to itself
         if not any(real.is_relative_to(one) for one in homes) or not (real.is_file() or real.is_dir()):
             raise ConfigError(f'{path} is no file of the bundle (it leads to {real}): remove it')
         if real.is_file() and path.suffix.lower() not in SUFFIXES and path.name not in NAMES:
@@ -216,7 +220,9 @@ def _check_parts(value: Any, where: str, registry: Registry) -> None:
     if not isinstance(value, dict):
         raise ConfigError(f'{where} is no object with a type')
     _check_plain(value, where)
-    for place, key, one in _walk(dict(value=value), where.rpartition('.')[0] or where):
+    if 'type' not in value:
+        raise ConfigError(f'{where} has no type')
+    for place, key, one in ((where, None, value), *_walk(value, where)):
         if key in _FORBIDDEN:
             raise ConfigError(f'{place} does not belong into a bundle: it would read other files or run code')
         if key in _DESCRIBED and not isinstance(one, (dict, type(None))):
@@ -225,7 +231,7 @@ def _check_parts(value: Any, where: str, registry: Registry) -> None:
             raise ConfigError(f'{place} is {one!r}: a model of a bundle names no files')
         if isinstance(one, dict) and 'type' in one:
             _require_component(one['type'], f'{place}.type')
-    if 'type' in value and value['type'] not in registry.module_dict:
+    if value['type'] not in registry.module_dict:
         raise ConfigError(f'{where}.type is {value["type"]!r}, which is none of {registry.name}')
 
 
@@ -257,9 +263,15 @@ def _place_tokenizer(step: dict, folder: Path, where: str) -> None:
         return
     if not isinstance(tokenizer, dict) or not isinstance(tokenizer.get('path'), str):
         raise ConfigError(f'{where}.tokenizer has no path')
-    path = (folder / tokenizer['path']).resolve()
-    if not path.is_relative_to(folder.resolve() / TOKENIZER) or not path.exists():
-        raise ConfigError(f'{where}.tokenizer.path is {tokenizer["path"]!r}, nothing below {TOKENIZER}/ of the bundle')
+    try:
+        path = Path(os.path.realpath(folder / tokenizer['path']))
+        is_there = path.is_relative_to(folder.resolve() / TOKENIZER) and os.path.exists(path)
+    except ValueError:  # a null byte
+        is_there = False
+    if not is_there:
+        raise ConfigError(
+            f'{where}.tokenizer.path is {tokenizer["path"][:200]!r}, nothing below {TOKENIZER}/ of the bundle'
+        )
     tokenizer['path'] = str(folder / tokenizer['path'])
 
 

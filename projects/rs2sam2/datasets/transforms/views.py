@@ -3,6 +3,9 @@
 from mmcv.transforms import BaseTransform
 
 from rs2sam2.datasets.images import square_view
+from rs2sam2.errors import ConfigError
+
+_LARGEST = 8192
 
 
 class ResizeView(BaseTransform):
@@ -17,10 +20,13 @@ class ResizeView(BaseTransform):
     Args:
         size: Side of the view.
         resize_mask: False leaves the mask at its own size, for testing.
+
+    Raises:
+        ConfigError: A side is no number of pixels, or so many that a view would fill the memory.
     """
 
     def __init__(self, size: int, resize_mask: bool = True) -> None:
-        self.size = size
+        self.size = _checked(size)
         self.resize_mask = resize_mask
 
     def transform(self, results: dict) -> dict:
@@ -47,7 +53,7 @@ class ResizeTwoViews(ResizeView):
 
     def __init__(self, size: int = 1024, union_size: int = 224, resize_mask: bool = True) -> None:
         super().__init__(size, resize_mask)
-        self.union_size = union_size
+        self.union_size = _checked(union_size)
 
     def transform(self, results: dict) -> dict:
         """Make the views; see the class."""
@@ -56,3 +62,9 @@ class ResizeTwoViews(ResizeView):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(size={self.size}, union_size={self.union_size}, resize_mask={self.resize_mask})'
+
+
+def _checked(side: int) -> int:
+    if type(side) is not int or not 1 <= side <= _LARGEST:
+        raise ConfigError(f'the side of a view is {side!r}: give 1 to {_LARGEST} pixels')
+    return side

@@ -6,6 +6,12 @@ from torch import Tensor, nn
 from rs2sam2.models.common.linear import linear
 
 
+def check_heads(dim: int, num_heads: int) -> None:
+    """Raises ValueError where a width cannot be divided among so many heads."""
+    if num_heads < 1 or dim % num_heads:
+        raise ValueError(f'a width of {dim} cannot be divided among {num_heads} heads')
+
+
 class CrossAttention(nn.MultiheadAttention):
     """`nn.MultiheadAttention` with its parameters and initialisation, computed without attention weights.
 

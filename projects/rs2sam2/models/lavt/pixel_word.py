@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rs2sam2.models.common.attention import check_heads
 from rs2sam2.structures import TextState
 
 
@@ -19,6 +20,7 @@ class PixelWordAttention(nn.Module):
 
     def __init__(self, dim: int, text_dim: int = 768, num_heads: int = 1) -> None:
         super().__init__()
+        check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.scale = dim**-0.5
         self.query = nn.Conv1d(dim, dim, 1)

@@ -6,6 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from rs2sam2.models.common.attention import check_heads
 from rs2sam2.models.common.linear import Linear
 from rs2sam2.models.common.lora import add_lora
 from rs2sam2.structures import UnionFeatures
@@ -51,6 +52,7 @@ class MultiwayAttention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
+        check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.q_proj = Multiway(Linear, dim, dim)
         self.k_proj = Multiway(Linear, dim, dim)

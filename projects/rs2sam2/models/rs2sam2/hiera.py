@@ -15,6 +15,7 @@ from sam2.modeling.backbones.utils import PatchEmbed, window_partition, window_u
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from rs2sam2.models.common.attention import check_heads
 from rs2sam2.models.common.linear import Linear
 from rs2sam2.structures import TextState
 
@@ -49,6 +50,7 @@ class WindowAttention(nn.Module):
 
     def __init__(self, dim: int, dim_out: int, num_heads: int, pool: nn.Module | None) -> None:
         super().__init__()
+        check_heads(dim_out, num_heads)
         self.num_heads = num_heads
         self.pool = pool
         self.qkv = Linear(dim, 3 * dim_out)
