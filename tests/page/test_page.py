@@ -1,5 +1,6 @@
 """The page: what a visitor's session computes, and the page itself in a real browser."""
 
+import html
 import http.client
 import json
 import os
@@ -270,7 +271,7 @@ def test_an_error_keeps_the_picture_and_clears_the_rest(handlers, image, tmp_pat
     assert 'bad.png' in text
     assert str(tmp_path) not in text
     assert handlers.segment(Session(), 'ship', 0, False, 0.5)[1] is None
-    assert "min_area is 'x'" in handlers.segment(session, 'ship', 0, False, 0.5, 'x')[2]
+    assert "min_area is 'x'" in html.unescape(handlers.segment(session, 'ship', 0, False, 0.5, 'x')[2])
 
 
 def test_the_hint_says_what_is_next_and_drawing_empties_the_upload_box(handlers):
