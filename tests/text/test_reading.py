@@ -16,6 +16,8 @@ TYPED = Path(__file__).with_name('read_sentences.txt').read_text().splitlines()
 TYPED = [line.split(' => ') for line in TYPED if not line.startswith('#')]
 ASKED = Path(__file__).with_name('asked_sentences.txt').read_text().splitlines()
 ASKED = [line.split(' => ') for line in ASKED if not line.startswith('#')]
+MORE = Path(__file__).with_name('more_sentences.txt').read_text().splitlines()
+MORE = [line.split(' => ') for line in MORE if not line.startswith('#')]
 
 
 def notation(text):
@@ -38,6 +40,16 @@ def test_what_gis_people_type(text, expected):
 @pytest.mark.parametrize(('text', 'expected'), ASKED)
 def test_what_is_asked_in_other_words(text, expected):
     assert notation(text) == expected
+
+
+@pytest.mark.parametrize(('text', 'expected'), MORE)
+def test_what_was_read_wrongly(text, expected):
+    assert notation(text) == expected
+
+
+@pytest.mark.parametrize('said', ['the ship left of ', 'the large ', 'with a ', 'and ', 'farthest ', '( '])
+def test_long_sentences_are_read_at_once(said):
+    assert notation(1000 * said + 'left') in ('plain', 'not split')
 
 
 def test_there_are_200_sentences_of_all_kinds():

@@ -11,7 +11,9 @@ _DOING = re.compile(
     r'covered|standing|driving|moving|sailing|flying|lying|floating|growing|grazing|waiting|travell?ing|facing) '
 )
 _NO_PLURAL = re.compile(r'(?:ss|us|is|ous)$')
-_PLURALS = ('people', 'sheep', 'cattle', 'livestock', 'aircraft', 'children', 'persons', 'men')
+ONE_OR_MANY = ('aircraft', 'sheep')
+"""Nouns that are the same for one and for several."""
+_PLURALS = (*ONE_OR_MANY, 'people', 'cattle', 'livestock', 'children', 'persons', 'men')
 
 
 def head_noun(phrase: str) -> str:

@@ -15,8 +15,10 @@ IN_FRAME = re.compile(
     re.IGNORECASE,
 )  # fmt: skip
 NAME = re.compile(
-    r'(?<![.!?]\s)(?:^|\b)(?:North|South|East|West|Upper|Lower|Central|Middle)(?:ern)?(?:[ -][A-Z][a-z]+)+'
+    r'(?<![.!?]\s)(?:^|\b)(?:North|South|East|West|Upper|Lower|Central|Middle)(?:ern)?'
+    r'(?![ -](?:Left|Right|Side|Corner|Edge|Half|Part|End)\b)(?:[ -][A-Z][a-z]+)+'
 )
+_TITLE = re.compile(r'\s(?:In|On|Of|At|To|The|And|From)\s')
 _WIND = r'(?:north|south|east|west)'
 _WINDS = rf'(?:{_WIND}(?:[- ]?{_WIND})?)'
 _CENTRES = (
@@ -43,6 +45,7 @@ NO_PLACE = re.compile(
             r'north[- ]south|south[- ]north|east[- ]west|west[- ]east',
             rf'\bfrom (?:the )?{_WINDS} to (?:the )?{_WINDS}',
             rf'\b{_WINDS}(?:ern)?[- ]?(?:facing|bound|oriented|expos(?:ed|ures?)|sloping|arrow)',
+            rf'\b(?:leading|going|running|flowing|moving|driving|sailing) {_WINDS}(?:wards?)?\b(?! of\b)',
             rf'\b{_WINDS}[- ]?(?:american|african|european)',
             rf'\b(?:facing|oriented|exposed|sloping|pointing|heading)(?: to(?:wards?)?)?(?: the)? {_WINDS}(?:wards?)?',
             rf'\b(?:{_CENTRES})[- ]cent(?:er|re)s?',
@@ -50,7 +53,8 @@ NO_PLACE = re.compile(
             r'\bcentral (?:reservation|station|park|bank|heating|business)',
             r'\bmiddle[- ](?:schools?|class|ages)|\bmiddle-aged|\bbottom sediments?',
             rf'\b{_WIND}ern (?:(?:red|white|black) )?(?:cedar|pine|oak|spruce|larch|hemlock)s?',
-            rf'\bwith (?:an?|the|its|their) (?:[\w-]+ )*?(?:left|right|top|bottom)s?\b(?! {_SIDE_NOUN}| of\b)',
+            r'\bwith (?:(?:its|their) (?:[\w-]+ )*?|(?:an?|the) (?:(?!(?:in|on|at|to)\b)[\w-]+ )*?)'
+            rf'(?:left|right|top|bottom)s?\b(?! {_SIDE_NOUN}| of\b)',
             r'\btop (?:\d+|three|four|five|ten|twenty)\b',
             r'\b(?:upper|lower|top|bottom)[- ](?:class|decks?|floors?|storeys?|stor(?:y|ies)|levels?|layers?|canop\w+)',
             rf'\b(?:upper|lower)\s+(?:\w+\s+)?(?:{_MEASURED})\b',
@@ -81,10 +85,13 @@ _PLACE = re.compile(
             r'\b(?:left|right)[\s-]+(?:top|bottom|upper|lower|middle|cent(?:er|re))\b',
             rf'\b{_BEFORE}(?:left|right|top|bottom|upper|lower|middle|cent(?:er|re))\b',
             r'^(?:left|right|top|bottom|upper|lower|middle|cent(?:er|re)|central)\b',
-            r'[\s,(](?:left|right|top|bottom|upper|lower|middle|cent(?:er|re))[\s.,;)]*$',
+            r'[\s,(:;/+](?:left|right|top|bottom|upper|lower|middle|cent(?:er|re))[\s.,;!?)]*$',
             rf'\b(?:left|right|top|bottom|upper|lower|middle|central)[- ]{_SIDE_NOUN}\b',
             r'\b(?:the|an?) (?:\w+ )?(?:upper|lower|central)\b|\bcentrally\b',
-            r'\b(?:left|right) of\b',
+            r'\b(?:two|three|four|five|\d+) (?:left|right|upper|lower) [a-z]+s\b',
+            r'\b(?:left|right) of\b|\b(?:left|right) (?:to|from) (?:the|an?)\b',
+            # Coordinates.
+            r'\bat,? (?:pixels? |position |coordinates? |point )?\(?-?\d[\d.]*\s?\u00b0?\s?[NESW]?[,;\s]\s*-?\d',
             r'\b(?:left|right|top|bottom|upper|lower|outer|inner|fore|rear|hind)[- ]?most\b',
             rf'\b(?:edge|border|margin|boundary|corner|side|periphery)s?\s*{FRAME}|{FRAME}\s*(?:edge|border|margin)',
             r'\bin (?:the|a|each|every|one) (?:[\w-]+ )?corners?\b|\bcorner of\b',
@@ -105,12 +112,17 @@ _PLACE = re.compile(
     ),
     re.IGNORECASE,
 )  # fmt: skip
-_SHORT_WIND = re.compile(r'\b(?:NE|NW|SE|SW)\b|\b[NESW] of\b')
+_SHORT_WIND = re.compile(r'\b(?:NE|NW|SE|SW)\b|\b[NESW]\.? of\b')
 # "The ship is lying in the harbor" tells it by its place; "ships in the harbor" says what kind of ships.
 _IS_IN = re.compile(
     r'^(?!.*\b(?:that|which|who)\b).*\b(?:is|are) (?:\w+(?:ed|ing) )?(?:in|inside|on|at|through|within) (?:the|an?)\b',
     re.IGNORECASE,
 )
+
+
+def untitled(text: str) -> str:
+    """The text in small letters if it is written as titles are: 'The Ship In The Upper Left' names no place."""
+    return text.lower() if _TITLE.search(text) and not re.search(r'\b[a-z]{3,}', text) else text
 
 
 def uses_position(text: str) -> bool:
@@ -119,7 +131,7 @@ def uses_position(text: str) -> bool:
     A place that makes a kind of object is none ("solar panels on the roof", "cars parked on the street"), nor is a
     comparison of sizes, nor "in the picture". English only.
     """
-    said = NAME.sub(' ', IN_FRAME.sub(f' {FRAME} ', ' '.join(text.split())))
+    said = NAME.sub(' ', IN_FRAME.sub(f' {FRAME} ', untitled(' '.join(text.split()))))
     if _SHORT_WIND.search(said):
         return True
     said = ' '.join(NO_PLACE.sub(' _ ', said).split())

@@ -6,17 +6,19 @@ the predicates of `semantics` (`choosing`). English only.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rs2sam2.errors import ReadingError
 from rs2sam2.text.colours import COLOURS
 from rs2sam2.text.directions import direction_phrases
-from rs2sam2.text.number import head_noun, is_plural, plural, singular
-from rs2sam2.text.position import FRAME, IN_FRAME, NAME, NO_PLACE, uses_position
+from rs2sam2.text.number import ONE_OR_MANY, head_noun, is_plural, plural, singular
+from rs2sam2.text.position import FRAME, IN_FRAME, NAME, NO_PLACE, untitled, uses_position
 from rs2sam2.text.reading_words import (
     ADJECTIVE,
+    AND,
     ARTICLES,
     ASKING,
+    BELONGING,
     CENTRE,
     CHOICE,
     COUNT,
@@ -27,21 +29,25 @@ from rs2sam2.text.reading_words import (
     IS_MOST,
     LEADING,
     LOOKS,
+    MANY,
+    MEASURE,
     MOST_OF,
     NEAREST,
     NEAREST_TO,
     NO_START,
     NOTHING,
     OF_GROUP,
+    ORDER,
     PART,
     PLACE,
+    RANKED,
     RELATION,
     ROUND,
     SHORT_FORMS,
     SIZED,
+    TOGETHER,
     TRAILING,
     UNKNOWN,
-    VAGUE,
     VECTORS,
     WINDS,
     Choice,
@@ -126,14 +132,14 @@ def read_expression(text: str) -> Reading | None:
     text = _spelled_out(text)
     said, kept = _marked(text)
     placed = uses_position(text)
-    if not placed and not CHOICE.search(said) and not COUNTED.search(said):
+    if not placed and not any(pattern.search(said) for pattern in (CHOICE, COUNTED)) and not RANKED.search(text):
         return None
     return _Splitter(text, kept).read(said, placed)
 
 
 def _spelled_out(text: str) -> str:
     """The sentence in the forms that the grammar knows: 'S of the pier' -> 'south of the pier'."""
-    said = ' '.join(text.split()).replace('\u2019', "'").strip(' "\'`\u2018\u201c\u201d\u201e')
+    said = untitled(' '.join(text.split())).replace('\u2019', "'").strip(' "\'`\u2018\u201c\u201d\u201e')
     for pattern, name in SHORT_FORMS:
         said = pattern.sub(name, said)
     return said.strip(' ,')
@@ -176,15 +182,19 @@ class _Splitter:
 
     def read(self, said: str, placed: bool) -> Reading | None:
         """The reading, see `read_expression`."""
+        if ranked := RANKED.search(self._text):
+            raise self._refusal(f'{ranked[0]!r}')
         said = ASKING.sub('', said)
         target, relation, landmark = self._cut(said)
         thing = self._thing(target)
         mark = None if landmark is None else self._thing(landmark)
-        if thing.several and relation in (NEAREST, FARTHEST) and (relation == FARTHEST or VAGUE.search(said)):
+        if relation in (NEAREST, FARTHEST) and head_noun(thing.asked) in ONE_OR_MANY and not MANY.match(target):
+            thing = replace(thing, several=False)
+        if thing.several and relation in (NEAREST, FARTHEST):
             raise self._refusal('how near is near')
         if thing.choice is None and thing.cell is None and relation is None:
-            if placed:
-                raise self._refusal('a place of no known form')
+            if placed or CHOICE.search(said):
+                raise self._refusal('a place of no known form' if placed else 'a choice in no known form')
             return None
         return Reading(thing, relation, mark)
 
@@ -214,6 +224,8 @@ class _Splitter:
         several = bool(
             article and article['all'] and article['all'].split()[0] in ('all', 'every', 'each', 'both', 'any')
         )
+        if measure := MEASURE.search(said):
+            raise self._refusal(f'{measure[0]!r}, which nobody measures')
         if count := COUNT.match(said):
             if choice is not None:
                 raise self._refusal('a choice of several')
@@ -221,15 +233,19 @@ class _Splitter:
         size, colour, noun = self._adjectives(said)
         if re.search(r'\b(?:larger|bigger|smaller)\b', said) and choice is None:
             choice, size = size, None
-        if '<' in noun or ',' in noun or NOTHING.match(noun) or NO_START.match(noun) or not head_noun(noun):
+        if '<' in noun or ',' in noun or any(one.search(noun) for one in (NOTHING, NO_START)) or not head_noun(noun):
             raise self._refusal('a direction in no known phrase' if '<' in noun else 'it names no thing')
         if PART.match(noun):
             raise self._refusal('a part of another thing')
+        if article is None and ORDER.match(noun):
+            raise self._refusal('words before the thing')
         if unknown := UNKNOWN.search(noun):
             raise self._refusal(f'{unknown[0]!r}')
+        if TOGETHER.search(noun) or (AND.search(BELONGING.split(noun)[0]) and not is_plural(noun)):
+            raise self._refusal('several things')
         if uses_position(self._whole(noun)) or re.search(r'\b(?:is|are)\b', noun):
             raise self._refusal('a place of no known form')
-        if choice is not None and is_plural(noun) and not group:
+        if choice is not None and is_plural(noun) and not group and head_noun(noun) not in ONE_OR_MANY:
             raise self._refusal('a choice of several')
         several = (several or is_plural(noun)) and choice is None
         every = article['all'].split()[0] if article else 'the'
@@ -257,14 +273,24 @@ class _Splitter:
         word = SIZED[match['most']] if match['most'] else END_OF.get(wind)
         if word is None:
             raise self._refusal('the end of a group in a corner')
-        return word, said[: match.start()] + said[match.end() :]
+        before, after = said[: match.start()], said[match.end() :]
+        # 'The roof of the largest house' is not the largest roof.
+        if BELONGING.search(before.split(',')[-1]) or re.match(r"[\w ]*'s? ", after):
+            raise self._refusal('a choice of what it belongs to')
+        return word, before + after
 
     def _cell(self, said: str) -> tuple[tuple[int, int] | None, str]:
         """'the ship on the upper left' -> (0, 0), 'the ship'."""
         found = [match for pattern in PLACE for match in pattern.finditer(said)]
         adjective = ADJECTIVE.match(said)
         if adjective and not found:
-            said = f'{adjective["before"]}{said[adjective.end() :]}'
+            after = said[adjective.end() :]
+            if re.search(r"'s? | of (?:the|an?|this|that) ", after):
+                raise self._refusal('a part of another thing')
+            # 'The upper two bridges' need not be in the upper part.
+            if COUNT.match(after) or COUNT.match(adjective['before'].removeprefix('the ')):
+                raise self._refusal('a choice of several')
+            said = f'{adjective["before"]}{after}'
             return _cell_of(adjective['wind']), said
         if not found:
             return None, said
@@ -283,13 +309,13 @@ class _Splitter:
     def _adjectives(self, said: str) -> tuple[Size | None, str | None, str]:
         """Size and colour, and the words without the size."""
         words, rest, size, colours = said.split(), [], None, []
-        while words and (words[0] in SIZED or words[0] in COLOURS or words[0] in ('and', 'very', *LOOKS)):
+        while words and (words[0] in SIZED or words[0] in COLOURS or words[0] in ('and', 'very', ',', *LOOKS)):
             word = words.pop(0)
             if word in SIZED:
                 size = SIZED[word]
                 continue
             colours += [word] if word in COLOURS else []
-            rest += [] if word == 'very' else [word]
+            rest += [word] if word not in ('and', 'very', ',') or (word == 'and' and rest) else []
         return size, colours[0] if len(colours) == 1 else None, ' '.join([*rest, *words])
 
     def _whole(self, said: str) -> str:
