@@ -127,6 +127,7 @@ def test_ids_are_stable_safe_and_unique():
         ('p.csv', 'image,expression\n', 'holds no pair'),
         ('p.csv', '', 'no header'),
         ('p.csv', b'image,expression\na.png,\xff\xfe\n', 'no UTF-8'),
+        ('p.csv', 'image,expression\na.png,"ship\nb.png,harbor\n', 'unexpected end'),
         ('p.jsonl', '{"image": "a.png"}\n', 'p.jsonl:1 lacks'),
         ('p.jsonl', '{"image": "a.png", "expression": "x"}\n{"image"\n', 'p.jsonl:2 is not JSON'),
         ('p.jsonl', '[1]\n', 'p.jsonl:1 is no JSON object'),

@@ -323,6 +323,13 @@ def test_a_local_file_never_names_an_address(tmp_path, text):
             list_scenes([str(tmp_path / name)])
 
 
+def test_names_that_no_file_has(tmp_path):
+    (tmp_path / 'list.txt').write_text('a\0b.tif\n')
+    with pytest.raises(DataError, match='is no path'):
+        list_scenes([str(tmp_path / 'list.txt')])
+    assert [one.scene for one in list_scenes(['x' * 5000])] == ['x' * 5000]
+
+
 @pytest.mark.parametrize('content', ['', '\n# nothing\n'])
 def test_nothing_to_do_is_one_line(tmp_path, content):
     (tmp_path / 'list.txt').write_text(content)

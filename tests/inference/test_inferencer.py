@@ -1,6 +1,7 @@
 """The Python API: results, pairing, refining, models from work dirs, bad input."""
 
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from mmcv.transforms import Compose
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import MODELS, TRANSFORMS
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 from pycocotools import mask as coco_mask
 
 from helpers.work_dirs import make_image, make_work_dir
@@ -316,8 +318,22 @@ def test_config_without_weights_and_unknown_paths_are_refused(work_dir, tmp_path
         RS2SAM2Inferencer(tmp_path / 'nothing')
     with pytest.raises(ConfigError, match='a checkpoint goes to weights'):
         RS2SAM2Inferencer(work_dir / 'best_rrsis_mIoU_epoch_1.pth')
-    with pytest.raises(ConfigError, match='device='):
-        RS2SAM2Inferencer(work_dir, device='toaster')
+    for name in ('x' * 5000, f'{"x" * 5000}.py'):
+        with pytest.raises(ConfigError, match='neither a config'):
+            RS2SAM2Inferencer(name)
+        with pytest.raises(CheckpointError, match='does not exist'):
+            RS2SAM2Inferencer(work_dir, name)
+    for device in ('toaster', 'meta'):
+        with pytest.raises(ConfigError, match='device='):
+            RS2SAM2Inferencer(work_dir, device=device)
+
+
+def test_the_embedded_bundle_with_other_weights(work_dir, tmp_path):
+    embedded = RS2SAM2Inferencer('demo')
+    other = shutil.copy(embedded.source.weights, tmp_path / 'other.safetensors')
+    assert RS2SAM2Inferencer('demo', other).source.weights == tmp_path / 'other.safetensors'
+    with pytest.raises(CheckpointError, match='does not fit this model'):
+        RS2SAM2Inferencer('demo', next(work_dir.glob('*.pth')))
 
 
 # Bad input
@@ -339,6 +355,21 @@ def test_animation_gives_its_first_frame_and_says_so(inferencer, tmp_path):
     result = inferencer(tmp_path / 'a.webp', 'ship')[0]
     assert result.notes == ('the first of 3 frames was taken',)
     np.testing.assert_array_equal(result.mask, inferencer(tmp_path / '0.png', 'ship')[0].mask)
+
+
+def test_a_gif_of_countless_frames_is_not_looked_through(inferencer, tmp_path, monkeypatch):
+    head = b'GIF89a' + struct.pack('<HHBBB', 1, 1, 0x80, 0, 0) + bytes(6)
+    frame = b'\x21\xf9\x04\0\0\0\0\0,' + struct.pack('<HHHHB', 0, 0, 1, 1, 0) + b'\x02\x02D\x01\0'
+    monkeypatch.setattr(GifImageFile, 'n_frames', property(lambda self: pytest.fail('all were looked at')))
+    for count, told in (
+        (1, ()),
+        (3, ('the first of 3 frames was taken',)),
+        (1000, ('the first of 100 frames was taken',)),
+    ):
+        (tmp_path / 'a.gif').write_bytes(head + count * frame + b';')
+        assert inferencer(tmp_path / 'a.gif', 'ship')[0].notes == told
+    (tmp_path / 'a.gif').write_bytes(head + 3 * frame[:-2])
+    assert inferencer(tmp_path / 'a.gif', 'ship')[0].mask.shape == (1, 1)
 
 
 def bad_image(folder: Path, how: str) -> Path | np.ndarray:

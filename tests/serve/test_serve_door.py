@@ -75,7 +75,18 @@ def test_beyond_this_machine_a_token_is_needed(tmp_path):
     assert TOKEN not in repr(ServeSettings(jobs=tmp_path, token=TOKEN))
 
 
-@pytest.mark.parametrize('wrong', [dict(batch_size=0), dict(time_limit=float('nan')), dict(grace=-1), dict(max_jobs=0)])
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        dict(batch_size=0),
+        dict(time_limit=float('nan')),
+        dict(time_limit=1e300),
+        dict(grace=-1),
+        dict(grace=1e300),
+        dict(max_jobs=0),
+        dict(keep_days=1e300),
+    ],
+)
 def test_limits_that_mean_nothing_are_refused(tmp_path, wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         ServeSettings(jobs=tmp_path, **wrong)

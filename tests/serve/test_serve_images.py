@@ -2,7 +2,9 @@
 
 import copy
 import io
+import struct
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -140,6 +142,65 @@ def test_a_name_from_outside_is_shown_and_not_obeyed(client):
     assert answer.status_code == 422
     assert '\x1b' not in answer.json()['error']
     assert '/tmp' not in answer.json()['error']
+
+
+def _form(name: bytes, content: bytes) -> bytes:
+    lines = [
+        b'--X', b'Content-Disposition: form-data; name="expression"', b'', b'ship',
+        b'--X', b'Content-Disposition: form-data; name="image"; filename="' + name + b'"', b'', content, b'--X--', b'',
+    ]  # fmt: skip
+    return b'\r\n'.join(lines)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'body', 'status', 'said'),
+    [
+        ('multipart/form-data', _form(b'a.png', picture()), 400, 'boundary'),
+        ('multipart/form-data; boundary=', _form(b'a.png', picture()), 400, ''),
+        ('multipart/form-data; boundary=X', _form(b'a.png', picture())[:-60], 422, 'image'),
+        ('multipart/form-data; boundary=X', b'garbage', 400, 'Invalid multipart'),
+        ('multipart/form-data; boundary=X', b'--X\r\n' + 20_000 * b'A: b\r\n' + b'\r\n', 400, ''),
+        ('multipart/form-data; boundary=X', 2000 * _form(b'a.png', b'')[:-7] + b'--X--\r\n', 400, 'Too many'),
+        ('multipart/form-data; boundary=X', _form(b'a' * 70_000, picture()), 400, ''),
+        ('multipart/form-data; boundary=X', _form(b'a"\r\nX-Evil: 1\r\n\r\n.png', picture()), 422, 'not an image'),
+        ('multipart/form-data; boundary=X', _form(b'\xff\xfe\0../..', picture()), 200, ''),
+        ('application/json', b'{"image": NaN, "expression": 1e999}', 422, 'image'),
+        ('application/x-www-form-urlencoded', b'expression=a&image=b', 422, 'send a file'),
+        ('', b'', 422, 'image'),
+    ],
+    ids=range(12),
+)
+def test_forms_that_are_none(client, kind, body, status, said):
+    answer = client.post('/segment', content=body, headers={'Content-Type': kind} if kind else {})
+    assert answer.status_code == status, answer.text
+    assert 'x-evil' not in answer.headers
+    if status != 200:
+        assert set(answer.json()) == {'error'}
+        assert said in answer.json()['error']
+        assert '\n' not in answer.json()['error']
+
+
+@pytest.mark.parametrize('method', ['HEAD', 'OPTIONS', 'PUT', 'TRACE', 'NONE'])
+def test_methods_that_an_address_has_not(client, method):
+    answer = client.request(method, '/segment')
+    assert (answer.status_code, answer.headers['allow']) == (405, 'POST')
+
+
+def test_bombs_are_refused_by_their_headers(client):
+    tags = ((256, 60_000), (257, 60_000), (262, 1), (273, 8))
+    entries = b''.join(struct.pack('<HHII', tag, 4, 1, value) for tag, value in tags)
+    tiff = b'II*\0\x08\0\0\0' + struct.pack('<H', len(tags)) + entries + bytes(4)
+    jpeg2000 = bytearray(picture(form='JPEG2000'))
+    place = jpeg2000.index(b'ihdr') + 4
+    jpeg2000[place : place + 8] = struct.pack('>II', 60_000, 60_000)
+    webp = b'RIFF\x1e\0\0\0WEBPVP8X\x0a' + bytes(7) + b'\xff' * 6
+    chunks = (b'IHDR' + struct.pack('>IIBBBBB', 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0), b'IDAT')
+    parts = (struct.pack('>I', len(one) - 4) + one + struct.pack('>I', zlib.crc32(one)) for one in chunks)
+    png = b'\x89PNG\r\n\x1a\n' + b''.join(parts)
+    for content in (tiff, bytes(jpeg2000), webp, png):
+        answer = ask(client, content, 'ship')
+        assert answer.status_code == 422
+        assert 'pixels' in answer.json()['error'], answer.text
 
 
 def test_no_more_wait_than_may(inferencer, tmp_path):

@@ -107,6 +107,7 @@ def test_jobs_and_files_that_are_none(client):
     assert client.get(f'/scenes/{"0" * 32}').status_code == 404
     for path in ('/scenes/..%2f..%2fetc', '/scenes/x', f'/scenes/{"0" * 32}/files/job.json'):
         assert client.get(path).status_code in (404, 422)
+    assert client.get('/scenes/x').json()['error'].startswith('job_id: ')
     job = ended(client, post(client, path='scene.tif')['id'])
     assert client.get(f'/scenes/{job["id"]}/files/probability').status_code == 404
     assert client.get(f'/scenes/{job["id"]}/files/..%2f{STATE}').status_code in (404, 422)

@@ -135,7 +135,23 @@ def test_places_are_read(text, place):
     assert parse_place(text) == place
 
 
-@pytest.mark.parametrize('text', ['hf:', 'hf:a', 'hf:a/b/../../c', 'hf:a b/c', 'hf:/etc/passwd', 'hf:a/b@'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        'hf:',
+        'hf:a',
+        'hf:a/b/../../c',
+        'hf:a b/c',
+        'hf:/etc/passwd',
+        'hf:a/b@',
+        'hf:../../x',
+        'hf:a/..',
+        'hf:a/-b',
+        'hf:a--b/c',
+        'hf:\u0430/b',
+        f'hf:a/{"b" * 99}',
+    ],
+)
 def test_what_names_no_repository_is_refused(text):
     with pytest.raises(CheckpointError, match='names no repository'):
         parse_place(text)

@@ -336,6 +336,8 @@ def serve(
         from rs2sam2.serve.server import serve
         from rs2sam2.serve.settings import ServeSettings, default_jobs, find_token
 
+        if not 0 < max_upload < 1e6:
+            raise typer.BadParameter(f'{max_upload:g}: give a number of megabytes', param_hint='--max-upload')
         settings = ServeSettings(
             host=host,
             port=port,

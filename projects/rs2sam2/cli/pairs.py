@@ -109,7 +109,8 @@ def _read_csv(file: Iterable[str], path: Path) -> Iterable[tuple[int, dict]]:
         raise DataError(f'{path}:1 is no header of a list of pairs: {COLUMNS}')
     if twice := [name for name in names if name and names.count(name) > 1]:
         raise DataError(f'{path}:1 has the column {twice[0]} twice: keep one of them')
-    reader = csv.reader(lines, delimiter=delimiter)
+    # Strict: a quote that is never closed would swallow all lines after it.
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     for values in reader:
         if not values:
             continue

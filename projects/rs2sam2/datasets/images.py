@@ -228,6 +228,8 @@ def _orientation(image: Image.Image) -> int:
 def _count_frames(image: Image.Image) -> int:
     if not getattr(image, 'is_animated', False):
         return 1
+    if image.format == 'GIF':
+        return _gif_frames(image.fp)  # PIL looks through all of them, and a small file has millions
     if image.format != 'TIFF':
         return getattr(image, 'n_frames', 1)
     frames = 1
@@ -239,6 +241,27 @@ def _count_frames(image: Image.Image) -> int:
         pass  # no more pages, or none that PIL knows; the first is what is read
     image.seek(0)
     return frames
+
+
+def _gif_frames(file: BinaryIO) -> int:
+    """Frames of a GIF, up to 100, from its blocks (GIF89a, 18 to 24); a file may end anywhere."""
+
+    def skip_table(flags: bytes) -> None:
+        if flags >= b'\x80':
+            file.seek(3 << (flags[0] & 7) + 1, os.SEEK_CUR)
+
+    place, frames = file.tell(), 0
+    file.seek(10)
+    skip_table(file.read(3)[:1])
+    while frames < _MOST_FRAMES and (kind := file.read(1)) in (b',', b'!'):
+        if kind == b',':
+            frames += 1
+            skip_table(file.read(9)[8:])
+        file.read(1)  # the size of its codes, or what an extension is
+        while size := int.from_bytes(file.read(1), 'big'):
+            file.seek(size, os.SEEK_CUR)
+    file.seek(place)
+    return max(1, frames)
 
 
 def bits_a_channel(image: Image.Image) -> int:

@@ -66,20 +66,21 @@ def _expand(given: str) -> list[ListedScene]:
     if not is_local(given):
         return [_named(given)]
     suffix = path.suffix.lower()
-    if path.is_dir() and suffix not in raster_suffixes():
+    # Unlike pathlib's, os.path's questions are no error for a name that is too long.
+    if os.path.isdir(path) and suffix not in raster_suffixes():
         names = sorted(name for name in os.listdir(path) if not name.startswith(_MACOS))
         scenes = [os.path.join(given, name) for name in names if Path(name).suffix.lower() in raster_suffixes()]
         if not scenes:
             raise DataError(f'the folder {given} holds no raster; name files, a folder of them, or a pattern')
         return [_named(scene) for scene in scenes]
-    if glob.has_magic(given) and not path.exists():
+    if glob.has_magic(given) and not os.path.exists(path):
         names = sorted(name for name in glob.glob(given, recursive=True) if not Path(name).name.startswith(_MACOS))
         if not names:
             raise DataError(f'no file matches {given}')
         return [_named(name) for name in names]
     if suffix in _LISTS:
         return _from_list(path)
-    if suffix in _COLLECTIONS and path.is_file():
+    if suffix in _COLLECTIONS and os.path.isfile(path):
         return _from_collection(path)
     return [_named(given)]
 
@@ -140,6 +141,8 @@ def _is_raster(asset: Any) -> bool:
 
 def _local(text: str, path: Path, where: str) -> str:
     """A path that a file lists, taken from that file's folder; `file://` is one, too."""
+    if '\0' in text:
+        raise DataError(f'{path}, {where}: {text} is no path')
     if text.startswith('file:///'):
         text = unquote(urlsplit(text).path)
     if not is_local(text) or is_referring(text):

@@ -1,5 +1,6 @@
 """Where a model comes from: a config and a checkpoint, or the work dir that training left."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -63,13 +64,14 @@ def find_model(model: str | Path, weights: str | Path | None = None) -> ModelSou
     """
     text = str(model)
     path = Path(model)
-    if path.suffix == '.py' and path.is_file():
+    # Unlike pathlib's, os.path's questions are no error for a name that is too long.
+    if path.suffix == '.py' and os.path.isfile(path):
         return _from_config(path, path.parent, weights)
     # A name is meant where it is one, unless a folder of that name holds a model.
     entry = None if _holds_model(path) and not _is_local(text) else find_published(text)
     if entry is not None:
         return _from_published(entry, weights)
-    if path.is_dir():
+    if os.path.isdir(path):
         if is_bundle(path):
             return _from_bundle(path, weights)
         return _from_config(_dumped_config(path), path, weights or _best_checkpoint(path))
@@ -83,7 +85,7 @@ def find_model(model: str | Path, weights: str | Path | None = None) -> ModelSou
                 f'{place} is no bundle of this package: give a config as the model and {place} as weights'
             )
         return _from_bundle(folder, weights)
-    what = 'a checkpoint goes to weights' if path.is_file() else f'there is none of that name{suggest(text)}'
+    what = 'a checkpoint goes to weights' if os.path.isfile(path) else f'there is none of that name{suggest(text)}'
     raise ConfigError(f'{model} is neither a config (*.py), a work dir or bundle, nor a published model: {what}')
 
 
@@ -100,10 +102,10 @@ def _from_config(path: Path, folder: Path, weights: str | Path | None) -> ModelS
 def _from_published(entry: Published, weights: str | Path | None) -> ModelSource:
     if entry.config is None and not isinstance(entry.place, Path):
         raise ConfigError(f'{entry.name} is no whole model: training starts from it (rs2sam2 models lists the models)')
+    if entry.config is None:  # the embedded bundle
+        return _from_bundle(obtain(entry).folder, weights)
     found = locate(weights) if weights else obtain(entry)
-    if is_bundle(found.folder) and entry.config is None:
-        return _from_bundle(found.folder, weights)
-    path = Path(str(entry.config))
+    path = entry.config
     config = load_config(str(path), None, 'none', None)
     place_tokenizer(config, _folders_of(found), entry.needs)
     return ModelSource(config, path, found.weights)
@@ -117,7 +119,7 @@ def _from_bundle(folder: Path, weights: str | Path | None) -> ModelSource:
 
 
 def _holds_model(path: Path) -> bool:
-    return path.is_dir() and (is_bundle(path) or any(path.glob('*.py')))
+    return os.path.isdir(path) and (is_bundle(path) or any(path.glob('*.py')))
 
 
 def _is_local(text: str) -> bool:

@@ -108,7 +108,7 @@ class TorchInferencer(RefSegInferencer, BaseInferencer):
         if not isinstance(kind, type) or not issubclass(kind, ReferringSegmentor):
             raise ConfigError(f'{self.source.config_path}: model type {cfg.model.type} segments no expressions')
         try:
-            torch.empty(1, device=device)
+            torch.empty(1, device=device).item()  # of meta, which keeps no numbers, nothing can be read
         except (RuntimeError, AssertionError) as error:
             line = str(error).strip().splitlines()[0]
             raise ConfigError(f'device={device!r} cannot be used ({line}): use cpu, or another one') from error

@@ -93,7 +93,7 @@ def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     for one in error.errors():
         if one['type'] == 'none_required':  # of a field that may be left out
             continue
-        field, *inner = [part for part in one['loc'] if part != 'body'] or ['']
+        field, *inner = one['loc'][1:] or ['']  # after whether it is of the body or the address
         place = '.'.join(map(str, (field, *(part for part in inner if isinstance(part, int)))))
         text = 'it is a text; send a file' if 'UploadFile' in one['msg'] else one['msg']
         told.append(f'{place}: {text}' if place else text)

@@ -16,6 +16,7 @@ TOKEN = 'RS2SAM2_TOKEN'
 """Environment variable with the token that requests must bring."""
 _TOKEN_FORM = re.compile(r'[\x21-\x7e]{16,256}')
 _MEGABYTE = 10**6
+_LONGEST, _MOST_DAYS = 10**6, 10**5  # beyond these the clocks and calendars of Python end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +69,13 @@ class ServeSettings:
                 f'{TOKEN} or a --token-file, or listen on 127.0.0.1'
             )
         for name in ('batch_size', 'max_upload', 'max_pixels', 'max_waiting', 'max_jobs', 'time_limit'):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f'{name}={getattr(self, name)}: give a number above 0')
-        for name in ('grace', 'keep_days'):
-            if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
-                raise ConfigError(f'{name}={getattr(self, name)}: give a number from 0 on')
+        for name, most in (('time_limit', _LONGEST), ('grace', _LONGEST), ('keep_days', _MOST_DAYS)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ConfigError(f'{name}={getattr(self, name)}: give a number from 0 to {most:,}')
         for root in self.roots:
-            if not root.is_dir():
+            if not os.path.isdir(root):
                 raise ConfigError(f'--root {root} is no folder')
 
     @property

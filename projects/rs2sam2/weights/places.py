@@ -11,6 +11,8 @@ from rs2sam2.weights.files import PICKLE_SUFFIXES
 
 SCHEME = 'hf:'
 PLACE = re.compile(r'hf:(?://)?(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^/\s]+))?(?:/(?P<inside>\S+?))?/?')
+# What the hub library takes for one.
+_REPO = re.compile(r'(?!.*(?:--|\.\.))(?=.{3,96}$)\w(?:[\w.-]*\w)?/\w(?:[\w.-]*\w)?', re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def parse_place(text: str) -> HubPlace | Address | None:
         return None
     found = PLACE.fullmatch(text)
     inside = (found['inside'] or '') if found else ''
-    if found is None or '..' in PurePosixPath(inside).parts:
+    if found is None or not _REPO.fullmatch(found['repo']) or '..' in PurePosixPath(inside).parts:
         raise CheckpointError(
             f'{text} names no repository: write hf:user/repo, hf:user/repo/folder or hf:user/repo@revision'
         )

@@ -9,6 +9,7 @@ hand. `Weights` is what `hub.parse_place` reads, or `package:folder` for what tr
 
 import difflib
 import functools
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -147,7 +148,7 @@ def locate(text: str | Path, what: str = '') -> Fetched:
     Raises:
         CheckpointError: there is none, or it cannot be fetched.
     """
-    if Path(text).exists():
+    if os.path.exists(text):  # unlike pathlib's, no error for a name that is too long
         return _local(Path(text))
     if isinstance(text, str) and (place := parse_place(text)):
         return fetch(place, licence=next((e.licence for e in published().values() if e.place == place), None))
