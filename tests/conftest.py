@@ -37,5 +37,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_names() -> Iterator[None]:
     """Runs of one second share a name, and by it mmengine's logger, whose stream may be closed, and visualizer."""
     yield
+    for logger in MMLogger._instance_dict.values():
+        for handler in logger.handlers:
+            handler.close()
     for kind in (MMLogger, Visualizer, *Visualizer.__subclasses__()):
         kind._instance_dict.clear()

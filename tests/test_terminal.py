@@ -120,13 +120,12 @@ with hold_folder(Path(sys.argv[1])):
 
 
 def test_a_folder_is_held_by_one_run_and_the_message_says_by_which(tmp_path):
-    process = subprocess.Popen([sys.executable, '-c', HOLDER, tmp_path], stdin=-1, stdout=-1, text=True)
-    assert process.stdout.readline() == 'held\n'
-    with pytest.raises(OutputError, match=rf'in use by process {process.pid} on \S+ since .*, or choose --out$'):
-        hold_folder(tmp_path, 'choose --out').__enter__()
-    # However it ends, the folder is free.
-    process.kill()
-    process.wait()
+    with subprocess.Popen([sys.executable, '-c', HOLDER, tmp_path], stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout.readline() == 'held\n'
+        with pytest.raises(OutputError, match=rf'in use by process {process.pid} on \S+ since .*, or choose --out$'):
+            hold_folder(tmp_path, 'choose --out').__enter__()
+        # However it ends, the folder is free.
+        process.kill()
     assert (tmp_path / LOCK).exists()
     with hold_folder(tmp_path):
         with pytest.raises(OutputError, match='this very process'):

@@ -74,7 +74,8 @@ def test_every_expression_in_every_image(work_dir, images, tmp_path):
         np.testing.assert_array_equal(coco_mask.decode(row['segmentation']), mask > 0)
         assert row['area'] == (mask > 0).sum()
         assert row['score'] == pytest.approx(expected.score, abs=1e-4)
-        assert Image.open(out / row['overlay']).size == (40, 30)
+        with Image.open(out / row['overlay']) as overlay:
+            assert overlay.size == (40, 30)
     assert {path.name for path in (out / 'masks').iterdir()} == {Path(row['mask']).name for row in rows}
 
 

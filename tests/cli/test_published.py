@@ -86,7 +86,8 @@ def make_table(folder: Path, work_dir: Path) -> Path:
         'Metadata': {'Local': 'pretrained/rs2sam2_rrsisd'},
     }
     (folder / 'configs/metafile.yml').write_text(yaml.safe_dump({'Models': [model]}))
-    (folder / 'configs/starting_weights.yml').write_text(yaml.safe_dump({'Models': []}))
+    for name in ('bundles', 'starting_weights'):
+        (folder / f'configs/{name}.yml').write_text(yaml.safe_dump({'Models': []}))
     (folder / 'model-index.yml').write_text(yaml.safe_dump({'Import': ['configs/metafile.yml']}))
     return folder / 'model-index.yml'
 

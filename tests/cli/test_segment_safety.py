@@ -197,7 +197,8 @@ def test_hostile_words_are_shown_and_kept(work_dir, images, tmp_path):
     assert [row['id'] for row in rows_of(out)] == ids
     for row in rows_of(out):
         assert row['expression'] == f'ship {row["id"]}'
-        assert Image.open(out / row['mask']).size == (40, 30)
+        with Image.open(out / row['mask']) as mask:
+            assert mask.size == (40, 30)
     told = [line for line in output.splitlines() if line.startswith('failed: ')]
     assert told == [rf'failed: {tmp_path}/images/[x]\n.png is missing; check the path']
     assert f'8 segmented (0 empty), 0 finished before, 1 failed: {out}/results.jsonl' in output

@@ -61,8 +61,8 @@ def test_colours_of_more_than_8_bits_are_refused(tmp_path, name):
     assert '\n' not in str(caught.value)
     with pytest.raises(DataError, match=rf'{name} has 1[26] bits a channel'):
         load_image(path)
-    with pytest.raises(DataError, match=r'has 1[26] bits a channel'):
-        load_image(Image.open(path))
+    with Image.open(path) as image, pytest.raises(DataError, match=r'has 1[26] bits a channel'):
+        load_image(image)
     assert image_size(path) == (12, 17)
 
 

@@ -182,6 +182,11 @@ def test_tool_on_two_runs(tmp_path, three, monkeypatch, capsys):
     assert {path.name for path in (tmp_path / 'images').iterdir()} == {'wins.png', 'losses.png'}
 
 
+def picture_size(path):
+    with Image.open(path) as picture:
+        return picture.size
+
+
 def test_tool_on_three_runs(tmp_path, three, monkeypatch, capsys):
     tool(monkeypatch, *three, '--samples', 50, '--out', tmp_path / 'three', '--number', 2, '--names', 'A', 'B', 'C')
     printed = capsys.readouterr().out
@@ -196,14 +201,14 @@ def test_tool_on_three_runs(tmp_path, three, monkeypatch, capsys):
     for line, expected in zip(shown, sorted(apart.values())[:-3:-1], strict=True):
         ious = [float(value) for value in re.findall(r'[ABC] (\d\.\d\d)', line)]
         assert max(ious) - min(ious) == pytest.approx(expected, abs=0.011)
-    few = Image.open(tmp_path / 'three/disagreements.png')
+    few_width, few_height = picture_size(tmp_path / 'three/disagreements.png')
     tool(monkeypatch, *three, '--samples', 9, '--out', tmp_path / 'one', '--category', 'dam', '--id', 's1')
     printed = capsys.readouterr().out
     assert '30 samples' in printed
     assert re.search(r'old 0\.\d\d  new 0\.\d\d  other 0\.\d\d  s1  ship 1', printed)
-    one = Image.open(tmp_path / 'one/samples.png')
-    assert one.width == few.width
-    assert 2 * one.height + 8 == few.height
+    width, height = picture_size(tmp_path / 'one/samples.png')
+    assert width == few_width
+    assert 2 * height + 8 == few_height
 
 
 def test_a_picture_shows_the_errors_of_each_model(tmp_path, three, monkeypatch):

@@ -152,6 +152,7 @@ def test_outside_of_the_area_nothing_is_run(scene, tmp_path):
     assert any('1 polygons of interest' in note for note in result.notes)
 
 
+@pytest.mark.filterwarnings("ignore:'crs' was not provided")
 @pytest.mark.parametrize(
     ('make', 'kind', 'words'),
     [

@@ -171,6 +171,7 @@ def test_splits_and_category(tmp_path):
     assert 'roof' in categories
 
 
+@pytest.mark.filterwarnings("ignore:'crs' was not provided")
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path):
     source = raster(tmp_path / 'scene.tif')
     good = vector(tmp_path / 'good.gpkg', [box(1, 1, 9, 9)], ['a'])

@@ -49,10 +49,11 @@ def test_the_repr_is_one_short_line():
 
 @pytest.mark.parametrize('kind', ['path', 'array', 'pil'])
 def test_pictures_come_from_what_was_given(picture, kind, monkeypatch):
-    source = {'path': str(picture), 'array': np.asarray(Image.open(picture)), 'pil': Image.open(picture)}[kind]
-    result = make(source=source)
+    with Image.open(picture) as opened:
+        pixels = np.asarray(opened)
+    result = make(source={'path': str(picture), 'array': pixels, 'pil': opened}[kind])
     drawn = np.asarray(result.overlay()).astype(int)
-    changed = np.abs(drawn - np.asarray(Image.open(picture)).astype(int)).sum(-1) > 60
+    changed = np.abs(drawn - pixels.astype(int)).sum(-1) > 60
     assert changed[MASK].mean() > 0.8
     assert result._repr_png_().startswith(b'\x89PNG')
     shown = []
@@ -76,7 +77,8 @@ def test_a_picture_that_is_gone_or_changed_is_not_drawn(picture):
 def test_save_by_suffix(picture, tmp_path):
     result = make(source=str(picture))
     np.testing.assert_array_equal(np.asarray(Image.open(result.save(tmp_path / 'm.png'))), MASK * 255)
-    assert Image.open(result.save(tmp_path / 'o.jpg')).size == (30, 20)
+    with Image.open(result.save(tmp_path / 'o.jpg')) as overlay:
+        assert overlay.size == (30, 20)
     assert json.loads(result.save(tmp_path / 'r.json').read_text())['area'] == 119
     features = json.loads(result.save(tmp_path / 'p.geojson').read_text())['features']
     assert [one['properties']['pixels'] for one in features] == [111, 8]

@@ -115,6 +115,7 @@ def test_arrays_of_own_checkpoints_come_back_and_go_out_as_arrays(tmp_path):
     assert [np.asarray(one).tolist() for one in values] == [[0, 1, 2, 3, 4], [[1, 2]], 2.5]
 
 
+@pytest.mark.filterwarnings('ignore:Validating sparse tensor invariants')
 @pytest.mark.parametrize(
     ('tensor', 'words'),
     [

@@ -36,6 +36,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDES_CHANGE = (5, 6, 7, 8)
+# PIL says so without the file's name, once at opening and once at reading.
+_BROKEN_EXIF = '(Possibly c|C)orrupt EXIF data'
 # Tags of a TIFF. A page is a smaller copy of another (bit 0) or its mask (bit 2).
 _PAGE_KIND, _BITS_PER_SAMPLE, _COLOUR_MAP, _SAMPLE_FORMAT = 254, 258, 320, 339
 _COPY_OR_MASK, _SIGNED = 0b101, 2
@@ -169,6 +171,7 @@ def _opened(path: str | os.PathLike, limit: int) -> Image.Image:
         Image.MAX_IMAGE_PIXELS = limit
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+        warnings.filterwarnings('ignore', _BROKEN_EXIF)
         Image.init()
         known = [one for one in FORMATS if one in Image.OPEN]  # older Pillows have no AVIF
         return Image.open(path, formats=known)
@@ -219,7 +222,9 @@ def _orientation(image: Image.Image) -> int:
         value = None  # PIL would decode the whole picture to look for EXIF after it
     else:
         try:
-            value = image.getexif().get(ExifTags.Base.Orientation)
+            with warnings.catch_warnings():
+                warnings.filterwarnings('ignore', _BROKEN_EXIF)
+                value = image.getexif().get(ExifTags.Base.Orientation)
         except Exception:  # EXIF that is broken says nothing; PIL raises nearly any kind
             value = None
     return value if isinstance(value, int) and value in _TURNS else 1

@@ -1,5 +1,6 @@
 """From blended log-odds on the model's grid to mask, probability and polygons on the scene's own grid."""
 
+import contextlib
 import math
 import warnings
 from collections.abc import Iterator
@@ -62,10 +63,8 @@ class SceneExport:
     ) -> None:
         self._reader, self._blended, self._coarse, self._clock = reader, blended, coarse, clock
         self._files, self._expression, self._tags = files, expression, tags
-        self._rasters: dict[str, tuple[Path, DiskRaster]] = {}
-        for name, path in (('mask', mask), ('probability', probability)):
-            if path is not None:
-                self._rasters[name] = path, DiskRaster(files.scratch / f'{name}.bin', *reader.shape, np.uint8)
+        self._paths = {name: path for name, path in (('mask', mask), ('probability', probability)) if path is not None}
+        self._rasters: dict[str, DiskRaster] = {}
         self._polygons = polygons
         self._tracer = None if polygons is None else PolygonTracer(reader.shape[1])
         self.objects: int | None = None
@@ -77,6 +76,13 @@ class SceneExport:
         Args:
             rejected: nothing is foreground, whatever the log-odds are.
         """
+        with contextlib.ExitStack() as scratch:
+            for name in self._paths:
+                raster = DiskRaster(self._files.scratch / f'{name}.bin', *self._reader.shape, np.uint8)
+                self._rasters[name] = scratch.enter_context(raster)
+            self._write_all(rejected)
+
+    def _write_all(self, rejected: bool) -> None:
         found = 0
         for traced in self._trace(rejected):
             if self._polygons is not None:
@@ -91,10 +97,9 @@ class SceneExport:
                     pass
 
     def _write_cog(self, name: str) -> None:
-        path, pixels = self._rasters[name]
         scale, averaged = (1.0, False) if name == 'mask' else (1 / PROBABILITY_STEPS, True)
-        staged = self._files.staged(path)
-        write_cog(pixels, staged, self._reader.crs, self._reader.transform, self._tags, scale, averaged)
+        staged = self._files.staged(self._paths[name])
+        write_cog(self._rasters[name], staged, self._reader.crs, self._reader.transform, self._tags, scale, averaged)
 
     def _trace(self, rejected: bool) -> Iterator[TracedObject]:
         """Fills the rasters, and yields the objects of the mask as they end.
@@ -150,7 +155,7 @@ class SceneExport:
     def _write(self, name: str, y: int, x: int, pixels: np.ndarray, valid: np.ndarray | None) -> None:
         if valid is not None:
             pixels[~valid] = NODATA
-        self._rasters[name][1].write(y, x, pixels)
+        self._rasters[name].write(y, x, pixels)
 
     def _log_odds(self, y: int, x: int, height: int, width: int) -> np.ndarray:
         """Blended log-odds of a tile of the scene, interpolated linearly where the grids differ."""

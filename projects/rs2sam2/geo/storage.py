@@ -27,7 +27,11 @@ class DiskRaster:
         self.path, self.height, self.width, self.dtype = path, height, width, np.dtype(dtype)
         self._file = open(path, 'x+b' if new else 'rb', buffering=0)  # noqa: SIM115, closed by close()
         if new:
-            self._file.truncate(height * width * self.dtype.itemsize)
+            try:
+                self._file.truncate(height * width * self.dtype.itemsize)
+            except OSError:
+                self._file.close()
+                raise
 
     def read(self, y: int, x: int, height: int, width: int) -> np.ndarray:
         """The window whose first pixel is (y, x), as a new array (height, width)."""

@@ -1,10 +1,11 @@
 """Published models and starting weights by their names: the table that the metafiles hold.
 
-An entry of the metafiles that model-index.yml names with `Weights:` is a published model, one of
-`configs/starting_weights.yml` is what training starts from. Under `Metadata` it says `License`, `Training Data`,
-`Size (GB)`, `Parameters (M)`, `Source` (whose names the weights have, for starting weights), `Needs` (other entries,
-such as the tokenizer) and `Local`: the path under which configs and docs name the files, and where they may be put by
-hand. `Weights` is what `hub.parse_place` reads, or `package:folder` for what travels with this package.
+An entry of the metafiles that model-index.yml names with `Weights:` is a published model, so is one of
+`configs/bundles.yml`, which brings its own config; one of `configs/starting_weights.yml` is what training starts from.
+Under `Metadata` it says `License`, `Training Data`, `Size (GB)`, `Parameters (M)`, `Source` (whose names the weights
+have, for starting weights), `Needs` (other entries, such as the tokenizer) and `Local`: the path under which configs
+and docs name the files, and where they may be put by hand. `Weights` is what `hub.parse_place` reads, or
+`package:folder` for what travels with this package.
 """
 
 import difflib
@@ -22,7 +23,8 @@ from rs2sam2.weights.places import Address, HubPlace, parse_place
 
 PACKAGE = Path(__file__).resolve().parents[1]
 INDEX = PACKAGE / '.mim/model-index.yml'
-STARTING_WEIGHTS = 'configs/starting_weights.yml'
+# Not in model-index.yml: mmengine and mim expect a config with every entry there.
+BESIDE_INDEX = ('configs/bundles.yml', 'configs/starting_weights.yml')
 PACKAGED = 'package:'
 NONE_STATED = 'none stated'
 
@@ -197,7 +199,7 @@ def _plain(name: str) -> str:
 @functools.lru_cache(maxsize=4)
 def _read(index: Path) -> dict[str, Published]:
     table = {}
-    for metafile in (*yaml.safe_load(index.read_text())['Import'], STARTING_WEIGHTS):
+    for metafile in (*yaml.safe_load(index.read_text())['Import'], *BESIDE_INDEX):
         for model in yaml.safe_load((index.parent / metafile).read_text())['Models']:
             if 'Weights' in model:
                 entry = _entry(model, index)
