@@ -117,6 +117,12 @@ def test_what_cannot_be_split_is_left_to_the_reduced_scene_and_said(scene):
     assert any("'between'" in note and 'the reduced scene said where' in note for note in result.notes)
 
 
+def test_what_may_be_meant_otherwise_is_said(scene):
+    result, _ = segment(scene, 'the leftmots ship', KnowsPaints())
+    assert result.scope == 'window'
+    assert any("'leftmost'?" in note for note in result.notes)
+
+
 def test_sentences_without_place_stay_as_they_are(scene):
     predictor = KnowsPaints()
     result, corners = segment(scene, 'ships', predictor, scope='meaning')
@@ -227,7 +233,7 @@ def test_the_benchmark_runs_the_way_a_user_goes(monkeypatch, capsys, tmp_path):
 
     options = ['--sizes', '320', '--sentences', '3', '--pictures', str(tmp_path)]
     monkeypatch.setattr('sys.argv', ['benchmark_meaning.py', *options])
-    monkeypatch.setattr(benchmark_meaning, 'own_score', lambda *args: 0.5)
+    monkeypatch.setattr(benchmark_meaning, 'own_score', lambda *args: {'position': [0.5]})
     benchmark_meaning.main()
     assert 'by kind of sentence' in capsys.readouterr().out
     assert len(list(tmp_path.glob('320_*.jpg'))) == 3

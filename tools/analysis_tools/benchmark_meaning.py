@@ -5,7 +5,7 @@ python tools/analysis_tools/benchmark_meaning.py [--model demo] [--sizes 1024 20
 Every sentence means one object of its whole mosaic. It is segmented as a user segments a scene, once by each scope.
 The table says how well by kinds of sentences, and for 'meaning' where it fails: the model, where no candidate is the
 object, or where the right one is taken as soon as what the model found wrongly is left out; else the choosing. Single
-drawn scenes are the model's own score.
+drawn scenes are the model's own score: mIoU of so many sentences.
 """
 
 import tempfile
@@ -216,26 +216,26 @@ def agreement(
     return table
 
 
-def own_score(predictor: InferencerWindowPredictor, number: int, view: int) -> float:
-    """Mean IoU on single drawn scenes, with the same grammar."""
-    rng, values = np.random.default_rng(77), []
+def own_score(predictor: InferencerWindowPredictor, number: int, view: int) -> dict[str, list[float]]:
+    """IoU on single drawn scenes by kind of sentence, with the same grammar."""
+    rng, values = np.random.default_rng(77), defaultdict(list)
     for _ in range(number):
         scene = draw_scene(rng, view)
         for one in describe_objects(scene.objects, scene.image.shape[:2], rng, per_object=1):
             (log_odds,) = predictor.predict([scene.image], one.text)
-            values.append(iou(log_odds > 0, scene.masks[one.object_id]))
-    return float(np.mean(values))
+            values[kind_of(one)].append(iou(log_odds > 0, scene.masks[one.object_id]))
+    return values
 
 
-def tables(rows: Sequence[Row], scopes: Sequence[str], own: float) -> list[Table]:
+def tables(rows: Sequence[Row], scopes: Sequence[str], own: dict[str, list[float]]) -> list[Table]:
     """By kind of sentence and by size of the mosaic."""
-    out = []
+    out, own = [], own | {'all': [value for values in own.values() for value in values]}
     for title, key in (('by kind of sentence', lambda row: row.kind), ('by size', lambda row: str(row.size))):
         groups = defaultdict(list)
         for row in rows:
             groups[key(row)].append(row)
         table = Table(title=f'{title}: mIoU (share with IoU of {ENOUGH} or more)', title_justify='left')
-        columns = ('candidate there', 'of those chosen', 'without false finds', 'not by meaning')
+        columns = ('candidate there', 'of those chosen', 'without false finds', 'not by meaning', 'single scenes')
         for name in ('', 'sentences', *scopes, *columns):
             table.add_column(name, justify='left' if not name else 'right')
         for name, group in [*sorted(groups.items(), key=lambda item: -len(item[1])), ('all', list(rows))]:
@@ -250,9 +250,9 @@ def tables(rows: Sequence[Row], scopes: Sequence[str], own: float) -> list[Table
             cells.append(f'{len(chosen)} of {len(there)}' if there else '')
             rid = [row for row in there if row.freed >= ENOUGH]
             cells.append(f'{len(rid)} of {len(there)}' if there else '')
-            table.add_row(name, str(len(group)), *cells, str(sum(row.decided != 'meaning' for row in group)))
+            alone = f'{100 * np.mean(own[name]):.1f} of {len(own[name])}' if name in own else ''
+            table.add_row(name, str(len(group)), *cells, str(sum(row.decided != 'meaning' for row in group)), alone)
         out.append(table)
-    out[0].caption = f"single scenes, the model's own score: mIoU {100 * own:.1f}"
     return out
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rs2sam2.errors import ReadingError
+from rs2sam2.text.doubts import doubts
 from rs2sam2.text.position import uses_position
 from rs2sam2.text.reading import Reading, Thing, read_expression
 
@@ -66,12 +67,15 @@ def ask(expression: str, scope: Scope, one_image: bool, several: bool = False) -
         except ReadingError as error:
             how = 'the model sees the whole scene' if one_image else 'the reduced scene said where'
             note = f'{error}; {how}'
+    readable = note is None
+    if not one_image:
+        note = '; '.join([*([note] if note else []), *doubts(expression)]) or None
     if reading is not None:
         landmark = Question(question_for(reading.landmark, several)) if reading.landmark else None
-        return Wish(expression, 'meaning', Question(question_for(reading.target, several)), landmark, reading)
+        return Wish(expression, 'meaning', Question(question_for(reading.target, several)), landmark, reading, note)
     if one_image:
         return Wish(expression, 'scene', Question(expression), note=note)
-    by_scene = scope == 'scene' or note is not None or (scope == 'auto' and uses_position(expression))
+    by_scene = scope == 'scene' or not readable or (scope == 'auto' and uses_position(expression))
     return Wish(expression, 'scene' if by_scene else 'window', Question(expression, by_scene), note=note)
 
 
