@@ -95,13 +95,16 @@ def _command(settings: Settings) -> list[str]:
 def end_own() -> None:
     """End the service that was started here."""
     process, _Own.process, _Own.client = _Own.process, None, None
-    if process is not None and process.poll() is None:
+    if process is None:
+        return
+    if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
         if process.poll() is None:
             process.kill()
             process.wait()
+    process.stdin.close()
 
 
 atexit.register(end_own)

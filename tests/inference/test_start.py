@@ -39,9 +39,10 @@ print(*sys.modules)
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_a_first_mask_imports_only_what_it_needs():
-    done = subprocess.run([sys.executable, '-c', START], capture_output=True, text=True)
+def test_a_first_mask_imports_only_what_it_needs_and_warns_of_nothing():
+    done = subprocess.run([sys.executable, '-W', 'always', '-c', START], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert 'Warning' not in done.stderr
     count, modules = done.stdout.strip().splitlines()[-2:]
     assert count == '1'
     found = set(LATE) & set(modules.split())
