@@ -297,7 +297,7 @@ def test_a_column_twice_is_refused(tmp_path):
 def test_a_folder_of_other_rows_is_refused(work_dir, images, tmp_path):
     args = (images, '-e', 'ship', '-m', work_dir, '-o', tmp_path / 'out')
     run(*args)
-    for line in ('{"sample_id": "1"}', '[1]', '{"id": 1, "image": "a", "expression": "b"}', '{"id": '):
+    for line in ('{"sample_id": "1"}', '[1]', '{"id": 1, "image": "a", "expression": "b"}', '{"id": ', '[' * 10**5):
         (tmp_path / 'out/results.jsonl').write_text(line + '\n')
         code, output = run(*args)
         assert (code, output.count('\n')) == (2, 1), output

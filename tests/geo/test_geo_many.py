@@ -273,6 +273,19 @@ def test_an_index_of_something_else_is_one_line(tmp_path):
     (tmp_path / 'out/index.jsonl').write_text('{"a": 1}\n')
     with pytest.raises(OutputError, match='a line has no scene'):
         _run(scenes, tmp_path / 'out')
+    row = dict(scene='a', name='b', file=None, expression='x', polygons='c')
+    for key in ('scene', 'name', 'expression', 'polygons'):
+        (tmp_path / 'out/index.jsonl').write_text(json.dumps(row | {key: ['b']}) + '\n')
+        with pytest.raises(OutputError, match=f'{key} of a line is no text'):
+            _run(scenes, tmp_path / 'out')
+
+
+@pytest.mark.parametrize('roles', [5, {'a': 1}, 'data', None])
+def test_roles_that_are_none(tmp_path, roles):
+    item = {'id': 'a', 'assets': {key: {'href': f'{key}.tif', 'roles': roles} for key in 'ab'}}
+    (tmp_path / 'items.json').write_text(json.dumps({'features': [item]}))
+    with pytest.raises(DataError, match='which of its assets is the scene'):
+        list_scenes([str(tmp_path / 'items.json')])
 
 
 def test_scenes_of_one_name(tmp_path):

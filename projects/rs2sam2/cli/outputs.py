@@ -14,6 +14,7 @@ from rs2sam2.cli.pairs import Pair
 from rs2sam2.errors import OutputError
 from rs2sam2.files import append_durably, digest, place_of, replace_durably
 from rs2sam2.inference.results import SegmentationResult
+from rs2sam2.json_text import parse_json
 from rs2sam2.locks import make_writable
 
 RESULTS = 'results.jsonl'
@@ -203,7 +204,7 @@ def _line(row: dict) -> bytes:
 
 
 def _json_object(text: str | bytes) -> dict:
-    value = json.loads(text)
+    value = parse_json(text)
     if not isinstance(value, dict):
         raise ValueError('not a JSON object')
     return value

@@ -2,6 +2,7 @@
 
 import ast
 import codecs
+import os
 import traceback
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def read_config_file(path: str) -> Config:
         ConfigError: a file of the chain is missing or no config, its own code fails, a module cannot be imported, or
             `custom_imports` does not name rs2sam2.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):  # unlike pathlib's, no error for a name that is too long
         raise ConfigError(f'{path}: no such config file')
     _refuse_broken_chain(Path(path))
     try:

@@ -101,7 +101,11 @@ def _check_arguments(out: Path, format: str, dtype: str) -> None:
     if format == 'torch' and dtype != 'fp32':
         raise ConfigError(f'--dtype {dtype} is for --format onnx: a program of torch.export keeps fp32')
     for path in (out, data_of(out)):
-        if path.exists():
+        try:
+            is_there = path.exists()
+        except OSError as error:  # such as a name that is too long
+            raise OutputError(f'{path} cannot be written ({error.strerror}): name another file') from error
+        if is_there:
             raise OutputError(f'{path} is there already: remove it, or name a new file')
     missing = [name for name in ('onnx', 'onnxscript', 'onnxruntime') if find_spec(name) is None]
     if format == 'onnx' and missing:

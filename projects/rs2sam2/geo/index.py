@@ -23,6 +23,7 @@ from rs2sam2.locks import make_writable
 INDEX, RUN, SCENES = 'index.jsonl', 'run.json', 'scenes'
 _MERGED = 'merged'
 _KEYS = ('scene', 'name', 'file', 'expression', 'polygons')  # without which a line is none of ours
+_TEXTS = ('scene', 'name', 'expression', 'polygons')
 
 
 class SceneIndex:
@@ -163,6 +164,10 @@ class SceneIndex:
                     if missing := [key for key in _KEYS if key not in row]:
                         raise OutputError(
                             f'{path} is no file of this command (a line has no {missing[0]}): choose another --out'
+                        )
+                    if wrong := [key for key in _TEXTS if not isinstance(row[key], str)]:
+                        raise OutputError(
+                            f'{path} is no file of this command ({wrong[0]} of a line is no text): choose another --out'
                         )
                     rows.setdefault(row['name'], {})[row['expression']] = row
         whole = {}

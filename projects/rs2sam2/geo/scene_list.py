@@ -123,13 +123,18 @@ def _asset(item: dict, path: Path, where: str) -> str:
         if key in rasters:
             return rasters[key]
     for role in ('visual', 'data'):
-        known = [href for key, href in rasters.items() if role in (assets[key].get('roles') or ())]
+        known = [href for key, href in rasters.items() if role in _roles(assets[key])]
         if len(known) == 1:
             return known[0]
     raise DataError(
         f'{path}, {where}: which of its assets is the scene ({", ".join(rasters) or "none is a raster"})? '
         f'call one {" or ".join(_ASSETS[:3])}, or name the files themselves'
     )
+
+
+def _roles(asset: dict) -> list:
+    roles = asset.get('roles')
+    return roles if isinstance(roles, list) else []
 
 
 def _is_raster(asset: Any) -> bool:
