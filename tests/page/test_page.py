@@ -107,6 +107,13 @@ def test_files_hold_the_mask(inferencer, image, tmp_path):
     assert any('is below' in value for _, value in emptied.facts())
 
 
+def test_fields_that_were_never_shown_say_nothing(inferencer, image):
+    empty, unshown = (
+        open_picture(str(image)).segment(inferencer, 'ship', 0, min_area=text, simplify=text) for text in (' ', None)
+    )
+    np.testing.assert_array_equal(empty.result.mask, unshown.result.mask)
+
+
 def test_polygons_are_valid_for_every_mask(inferencer, image, tmp_path):
     shapely = pytest.importorskip('shapely')
     rng = np.random.default_rng(0)

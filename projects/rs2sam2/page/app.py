@@ -181,8 +181,8 @@ class Page:
         min_score: float,
         turned: bool,
         opacity: float,
-        min_area: str = '',
-        simplify: str = '',
+        min_area: str | None = None,
+        simplify: str | None = None,
         progress: gr.Progress = NO_PROGRESS,
     ) -> tuple:
         """Segment the open picture; where that fails, the picture stays and the old scores and files go."""

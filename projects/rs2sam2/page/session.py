@@ -91,8 +91,8 @@ class Session:
         min_score: float,
         folder: Path | None = None,
         report: Callable[[float], None] = lambda share: None,
-        min_area: str = '',
-        simplify: str = '',
+        min_area: str | None = None,
+        simplify: str | None = None,
     ) -> 'Session':
         """Segment the picture, or the scene that it shows.
 
@@ -109,7 +109,8 @@ class Session:
             RefSegError: the expression, the clicks or the measures cannot be used.
         """
         least = min_score if min_score > 0 else None
-        cleaning = (min_area.strip() or None, simplify.strip() or None)
+        # Gradio sends None for a field that was never shown, as in a closed accordion.
+        cleaning = ((min_area or '').strip() or None, (simplify or '').strip() or None)
         if self.scene is not None and folder is not None:
             from rs2sam2.page.scenes import refuse_clicks, segment_windows, window_of
 
