@@ -117,6 +117,21 @@ def test_what_cannot_be_split_is_left_to_the_reduced_scene_and_said(scene):
     assert any("'between'" in note and 'the reduced scene said where' in note for note in result.notes)
 
 
+@pytest.mark.parametrize(
+    ('text', 'turned', 'said'),
+    [('the northernmost ship', True, True), ('the topmost ship', True, False), ('the northernmost ship', False, False)],
+)
+def test_in_a_scene_that_is_not_north_up_winds_are_doubted(scene, text, turned, said):
+    if turned:
+        with rasterio.open(scene, 'r+') as dataset:
+            dataset.transform = rasterio.Affine(0.5, 0, 4e5, 0, 0.5, 5.3e6)
+    result = segment_scene(
+        scene, text, KnowsPaints(), mask=scene.with_name('mask.tif'), probability=None, polygons=None, window=64,
+        progress=False,
+    )  # fmt: skip
+    assert any('179 degrees from north' in note for note in result.notes) == said
+
+
 def test_what_may_be_meant_otherwise_is_said(scene):
     result, _ = segment(scene, 'the leftmots ship', KnowsPaints())
     assert result.scope == 'window'

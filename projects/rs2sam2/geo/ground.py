@@ -44,6 +44,19 @@ def pixel_size(crs: CRS, transform: Affine, centre: tuple[float, float]) -> tupl
     return (metres[0], metres[1]) if np.isfinite(metres).all() and min(metres) > 0 else None
 
 
+def bearing_of_up(crs: CRS, transform: Affine, centre: tuple[float, float]) -> float | None:
+    """Where the top of the picture lies from `centre`: degrees from north, clockwise, -180 to 180; None if unknown."""
+    if local_unit(crs) is not None:
+        return None
+    columns, rows = np.array(centre)[:, None] + np.array([(0, 0), (0, -1)]).T
+    try:
+        lon, lat = reproject(crs, CRS.from_epsg(4326), *to_crs(transform, columns, rows))
+    except GDAL_ERRORS:
+        return None
+    bearing, _, metres = Geod(ellps='WGS84').inv(lon[0], lat[0], lon[1], lat[1])
+    return bearing if math.isfinite(metres) and metres > 0 else None
+
+
 def local_unit(crs: CRS) -> float | None:
     """Metres a unit of a local plane, such as a building site's, which is nowhere on the earth; None for other CRS."""
     if crs.is_projected or crs.is_geographic:

@@ -35,10 +35,12 @@ from rs2sam2.geo.reader import SceneReader
 from rs2sam2.geo.result import SceneResult
 from rs2sam2.geo.vectors import PolygonFile
 from rs2sam2.geo.windows import WindowGrid, count_windows, tile_axis
+from rs2sam2.text.doubts import names_winds
 
 CACHE = 64 * 2**20  # bytes of decoded blocks that GDAL keeps
 _MOST_WINDOWS = 2_000_000  # each takes memory from the start; a file of a few kilobytes can claim any size
 _STRIP_CACHE = 512 * 2**20  # the most it keeps where rows are stored whole, so that no strip is decoded twice
+_TURNED = 15.0  # degrees: north is the top of a picture up to here
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,10 @@ class OpenedScene:
         notes = [*reader.notes, *([wish.note] if wish.note else []), *(answer.choice.notes if answer.choice else ())]
         if self._options.nodata_named() and not reader.nodata_found:
             notes.append(f'nodata {self._options.nodata} was named, and no pixel of {reader.path} has that value')
+        if names_winds(wish.expression) and abs(bearing := reader.bearing() or 0.0) > _TURNED:
+            notes.append(
+                f'north is read as up, and up is {abs(bearing):.0f} degrees from north here: warp the scene north up'
+            )
         if (far := scale_note(predictor, reader.metres())) is not None:
             notes.append(far)
         if outputs.candidates is not None and answer.choice is None:

@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from rs2sam2.datasets.images import orientation_of
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.geo.aoi import AreaOfInterest
-from rs2sam2.geo.ground import pixel_size
+from rs2sam2.geo.ground import bearing_of_up, pixel_size
 from rs2sam2.geo.nodata import NodataValue, virtual_with_nodata
 from rs2sam2.geo.sources import RasterSource, explained, find_source, open_raster, source_notes
 
@@ -153,6 +153,11 @@ class SceneReader:
         height, width = self.shape
         size = None if self.crs is None else pixel_size(self.crs, self.transform, (width / 2, height / 2))
         return None if size is None else max(side * scale for side, scale in zip(size, self.scale, strict=True))
+
+    def bearing(self) -> float | None:
+        """Degrees from north to the top of the picture at the scene's centre; None where nobody knows."""
+        height, width = self.shape
+        return None if self.crs is None else bearing_of_up(self.crs, self.transform, (width / 2, height / 2))
 
     def bytes_for_rows(self, rows: int) -> int:
         """Bytes of the decoded rows of the scene that `rows` rows of the model's grid need, where rows are whole."""

@@ -17,6 +17,7 @@ _WATCHED = (
 _ENGLISH = {'closet', 'easter', 'bellow'}  # next to words that are watched, and words themselves
 _LONG = 6  # letters from which a word with one missing is told from others
 _BEGINNINGS = FOREIGN | {'die', 'alle', 'alles', 'todos', 'todas', 'tous', 'toutes', 'tutti', 'tutte'}
+_WIND = re.compile(r'\b(?:[Nn]orth|[Ss]outh|[Ee]ast|[Ww]est|NORTH|SOUTH|EAST|WEST)|\b(?:N|E|S|W|NE|NW|SE|SW)\b')
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
 
 
@@ -32,6 +33,11 @@ def doubts(text: str) -> list[str]:
     if measure := MEASURE.search(text):
         found.append(f'nothing measures {measure[0]!r}: the model is asked in these words')
     return found
+
+
+def names_winds(text: str) -> bool:
+    """Whether a sentence speaks of points of the compass, which in a picture are its sides."""
+    return bool(_WIND.search(text))
 
 
 def _is_latin(word: str) -> bool:
