@@ -6,10 +6,10 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, GifImagePlugin, Image, UnidentifiedImageError
 
 from rs2sam2.errors import DataError
 from rs2sam2.files import limit_of, require_regular
@@ -233,7 +233,7 @@ def _orientation(image: Image.Image) -> int:
 def _count_frames(image: Image.Image) -> int:
     if not getattr(image, 'is_animated', False):
         return 1
-    if image.format == 'GIF':
+    if isinstance(image, GifImagePlugin.GifImageFile) and image.fp is not None:
         return _gif_frames(image.fp)  # PIL looks through all of them, and a small file has millions
     if image.format != 'TIFF':
         return getattr(image, 'n_frames', 1)
@@ -248,7 +248,7 @@ def _count_frames(image: Image.Image) -> int:
     return frames
 
 
-def _gif_frames(file: BinaryIO) -> int:
+def _gif_frames(file: IO[bytes]) -> int:
     """Frames of a GIF, up to 100, from its blocks (GIF89a, 18 to 24); a file may end anywhere."""
 
     def skip_table(flags: bytes) -> None:
@@ -293,7 +293,7 @@ def _tiff(image: Image.Image, tag: int) -> tuple:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _jpeg2000_bits(file: BinaryIO) -> int:
+def _jpeg2000_bits(file: IO[bytes]) -> int:
     """Largest number of bits of a component, from the codestream's SIZ segment (ISO/IEC 15444-1, A.5.1)."""
     place = file.tell()
     file.seek(0)

@@ -55,7 +55,7 @@ def _is_side(value: Any) -> bool:
 
 
 def _is_length(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < math.inf
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < math.inf
 
 
 def _is_range(value: Any) -> bool:

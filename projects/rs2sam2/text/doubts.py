@@ -47,7 +47,7 @@ def _is_latin(word: str) -> bool:
 @lru_cache(maxsize=1)
 def _slips() -> dict[str, str]:
     """Words with two letters swapped, one doubled, or, where they are long, one missing; and what they are slips of."""
-    slips = {}
+    slips: dict[str, str] = {}
     for word in _WATCHED:
         places = range(len(word))
         slips |= {word[:at] + word[at + 1] + word[at] + word[at + 2 :]: word for at in places[:-1]}

@@ -308,7 +308,8 @@ class _Splitter:
 
     def _adjectives(self, said: str) -> tuple[Size | None, str | None, str]:
         """Size and colour, and the words without the size."""
-        words, rest, size, colours = said.split(), [], None, []
+        rest: list[str] = []
+        words, size, colours = said.split(), None, []
         while words and (words[0] in SIZED or words[0] in COLOURS or words[0] in ('and', 'very', ',', *LOOKS)):
             word = words.pop(0)
             if word in SIZED:
