@@ -18,6 +18,8 @@ from rs2sam2.text.doubts import doubts
         ('le bateau à gauche', "'le' is not English"),
         ('左边的船', 'is not English'),
         ('tanks larger than 500 m2', "nothing measures '500 m2'"),
+        ('the tank larger than the church', "nothing compares 'larger than' over the scene"),
+        ('A ship is similar in size to the gray ship', "nothing compares 'similar in size to'"),
         ('the leftmost 10% of the image', "nothing measures '10%'"),
     ],
 )
@@ -34,6 +36,7 @@ def test_what_is_doubted(text, said):
         'the bellow of easter',
         'the café on the left',
         'building 5 near the river',
+        'ships other than the gray one',
         '',
         '?',
     ],

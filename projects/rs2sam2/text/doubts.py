@@ -1,10 +1,10 @@
-"""What of a sentence is not read as it may be meant: slips of typing, other languages, measures."""
+"""What of a sentence is not read as it may be meant: slips of typing, other languages, measures, comparisons."""
 
 import re
 from functools import lru_cache
 
 from rs2sam2.text.direction_words import FOREIGN
-from rs2sam2.text.reading_words import MEASURE
+from rs2sam2.text.reading_words import COMPARED, MEASURE
 
 # fmt: off
 _WATCHED = (
@@ -32,6 +32,8 @@ def doubts(text: str) -> list[str]:
         found.append(f'{(foreign or words)[0]!r} is not English: places and numbers are read in English only')
     if measure := MEASURE.search(text):
         found.append(f'nothing measures {measure[0]!r}: the model is asked in these words')
+    if compared := COMPARED.search(text):
+        found.append(f'nothing compares {compared[0].strip()!r} over the scene: the model is asked in these words')
     return found
 
 

@@ -173,6 +173,12 @@ MEASURE = re.compile(
     r'hectares?|pixels?|degrees?|square \w+|\u00b0|%)(?!\w)',
     re.IGNORECASE,
 )
+# A comparison with another thing, but not with a measure.
+COMPARED = re.compile(
+    r'\b(?:bigger|larger|smaller|greater|longer|shorter|wider|narrower|taller|higher|lower|brighter|darker|older|'
+    r'newer) than (?!\d)|\b(?:similar in size to|the same size as|as (?:big|large|small|long|tall|high|wide) as)\b',
+    re.IGNORECASE,
+)
 _ENDS = 'north|south|east|west|left|right|upper|lower|top|bottom'
 # What is decided by counting or by comparing what nobody measures.
 RANKED = re.compile(
