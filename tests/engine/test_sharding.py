@@ -3,13 +3,11 @@
 import copy
 import json
 import os
-import pickle
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
@@ -19,8 +17,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from helpers.paths import ROOT
+from helpers.processes import in_processes
 from helpers.tiny import random_batch, random_target, shrink, tiny_model
-from helpers.training_site import imported, make_site, run
+from helpers.training_site import make_site, run
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config
 from rs2sam2.engine.optim_groups import refuse_other_state
 from rs2sam2.engine.sharding import FullyShardedModel
@@ -47,21 +46,6 @@ WORLD = 2
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn scenes with a test split, and the metric that a user has."""
     return make_site(tmp_path_factory.mktemp('site'))
-
-
-def on_two_processes(work, folder: Path, *arguments: object) -> list:
-    """Run `work(rank, *arguments)` in two gloo processes; what each returned, in order of rank."""
-    imported()
-    mp.start_processes(_process, (str(folder), work, arguments), WORLD, start_method='forkserver')
-    return [pickle.loads((folder / f'rank{rank}').read_bytes()) for rank in range(WORLD)]
-
-
-def _process(rank: int, folder: str, work, arguments: tuple) -> None:
-    torch.set_num_threads(1)
-    rendezvous = Path(folder) / 'rendezvous'
-    dist.init_process_group('gloo', init_method=f'file://{rendezvous}', rank=rank, world_size=WORLD)
-    (Path(folder) / f'rank{rank}').write_bytes(pickle.dumps(work(rank, *arguments)))
-    dist.destroy_process_group()
 
 
 def batch(part: slice, seed: int = 0) -> dict:
@@ -173,7 +157,7 @@ def logits(model: nn.Module) -> Tensor:
 
 @pytest.fixture(scope='module')
 def found(tmp_path_factory) -> list[dict]:
-    return on_two_processes(in_a_process, tmp_path_factory.mktemp('processes'))
+    return in_processes(in_a_process, WORLD, tmp_path_factory.mktemp('processes'))
 
 
 @pytest.mark.parametrize(('case', 'name'), [(case, name) for case, names in STEPS.items() for name in names])
@@ -222,59 +206,64 @@ def test_units_that_name_nothing_are_refused():
         FullyShardedModel(tiny_model(), units=[r'encoder.layers'])
 
 
-# Whole trainings: each job is a work dir and what its config has more.
+# Whole trainings by tools/train.py.
 SHARDED = dict(model_wrapper_cfg=dict(type='FullyShardedModel'))
-DDP = dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None))
-TRAINING = {
-    'train_cfg.max_epochs': 2,
-    'train_cfg.val_interval': 1,
-    'train_dataloader.batch_size': 1,
-    'train_dataloader.dataset.indices': 4,
-    'val_dataloader.dataset.indices': 3,
-    'optim_wrapper.optimizer.eps': 1e-4,
-    'optim_wrapper.optimizer.fused': True,
-}
-
-
-def start_from(checkpoint: str, **wrapper: dict) -> dict:
-    return dict(wrapper, resume=True, load_from=checkpoint)
+TRAINING = dict(
+    train_cfg=dict(max_epochs=2, val_interval=1),
+    train_dataloader=dict(batch_size=1, dataset=dict(indices=4)),
+    val_dataloader=dict(dataset=dict(indices=3)),
+    optim_wrapper=dict(optimizer=dict(eps=1e-4, fused=True)),
+)
 
 
 JOBS = {
-    'sharded': SHARDED,
-    'ddp': DDP,
-    'sharded from sharded': start_from('sharded/epoch_1.pth', **SHARDED),
-    'sharded from ddp': start_from('ddp/epoch_1.pth', **SHARDED),
-    'ddp from sharded': start_from('sharded/epoch_1.pth', **DDP),
+    'sharded': (None, SHARDED),
+    'ddp': (None, {}),
+    'sharded_from_sharded': ('sharded', SHARDED),
+    'sharded_from_ddp': ('ddp', SHARDED),
+    'ddp_from_sharded': ('sharded', {}),
 }
+"""Work dir: whose first epoch it goes on from, and what its config has more."""
 
 
-def train(rank: int, folder: str) -> dict[str, bool]:
-    """Run the jobs one after the other; whether each loads the other kind's weights bit by bit."""
+def load(rank: int, folder: str) -> dict[str, bool]:
+    """Whether the model of each kind of training loads the weights of both kinds bit by bit."""
     os.environ['LOCAL_RANK'] = str(rank)
     os.chdir(folder)
     exact = {}
-    for name, options in JOBS.items():
-        cfg = load_config('config.py', dict(TRAINING, **options), 'none', name)
+    for kind in ('sharded', 'ddp'):
+        cfg = load_config(f'{kind}.py', None, 'none', f'loaded_{kind}')
         fit_to_device(cfg)
-        cfg.update(launcher='pytorch', experiment_name=name, visualizer=dict(name=name))
+        cfg.update(launcher='pytorch', experiment_name=kind, visualizer=dict(name=kind))
+        cfg.setdefault('model_wrapper_cfg', dict(type='MMDistributedDataParallel', device_ids=None))
         runner = build_runner(cfg)
-        runner.train()
-        other = 'ddp' if name == 'sharded' else 'sharded'
-        if (checkpoint := Path(other) / 'epoch_1.pth').is_file():
-            runner.load_checkpoint(str(checkpoint))
-            expected = torch.load(checkpoint, weights_only=False)['state_dict']
+        for other in ('ddp', 'sharded'):
+            runner.load_checkpoint(f'{other}/epoch_1.pth')
+            expected = torch.load(f'{other}/epoch_1.pth', weights_only=False)['state_dict']
             loaded = {key: whole(tensor) for key, tensor in runner.bare_model.state_dict().items()}
-            exact[name] = all(torch.equal(tensor, expected[key]) for key, tensor in loaded.items())
+            exact[f'{kind} loads {other}'] = all(torch.equal(loaded[key], expected[key]) for key in expected)
     return exact
 
 
 @pytest.fixture(scope='module')
 def trained(site) -> Path:
     """The folder of the jobs' work dirs."""
-    for one in on_two_processes(train, site, str(site)):
-        assert one == {name: True for name in JOBS if name != 'sharded'}
+    for name, (begun, options) in JOBS.items():
+        lines = [f'{key} = {value!r}' for key, value in (TRAINING | options).items()]
+        (site / f'{name}.py').write_text('\n'.join(["_base_ = ['config.py']", *lines]))
+        command = [ROOT / 'tools/train.py', f'{name}.py', '--work-dir', name]
+        if begun:
+            (site / name).mkdir()
+            shutil.copy(site / begun / 'epoch_1.pth', site / name)
+            command.append('--resume')
+        run(*command, processes=WORLD, cwd=site)
     return site
+
+
+def test_each_kind_loads_the_weights_of_both(trained):
+    for one in in_processes(load, WORLD, trained / 'processes', str(trained)):
+        assert len(one) == 4
+        assert all(one.values()), one
 
 
 def checkpoint_of(folder: Path, epoch: int = 2) -> dict:
@@ -304,12 +293,12 @@ def test_a_training_writes_the_checkpoints_that_ddp_writes(trained, epoch):
 
 
 def test_resuming_sharded_goes_on_as_if_never_stopped(trained):
-    once, resumed = (flat(checkpoint_of(trained / name)) for name in ('sharded', 'sharded from sharded'))
+    once, resumed = (flat(checkpoint_of(trained / name)) for name in ('sharded', 'sharded_from_sharded'))
     assert once.keys() == resumed.keys()
     assert [key for key in once if not torch.equal(once[key], resumed[key])] == []
 
 
-@pytest.mark.parametrize('name', ['sharded from ddp', 'ddp from sharded'])
+@pytest.mark.parametrize('name', ['sharded_from_ddp', 'ddp_from_sharded'])
 def test_optimizer_states_go_from_one_kind_to_the_other(trained, name):
     resumed, ddp = (flat(checkpoint_of(trained / one)) for one in (name, 'ddp'))
     torch.testing.assert_close(resumed, ddp, atol=1e-5, rtol=1e-5)

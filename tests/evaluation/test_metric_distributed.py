@@ -1,17 +1,14 @@
 """1, 2 and 3 processes give identical numbers, whatever the length of the data set."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 
-from helpers.training_site import imported
+from helpers.processes import in_processes
 from rs2sam2.evaluation.results import read_results
 from rs2sam2.evaluation.rrsis_metric import RRSISMetric
 from rs2sam2.structures import RefSegDataSample
@@ -44,17 +41,13 @@ def evaluate(folder: Path, length: int, collect_device: str, batch_size: int) ->
     return evaluator.evaluate(length)
 
 
-def worker(rank: int, world_size: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    path = Path(folder)
-    dist.init_process_group('gloo', init_method=f'file://{path}/rendezvous', rank=rank, world_size=world_size)
-    found = {
-        f'{length} {device}': evaluate(path, length, device, batch_size=2)
+def evaluate_all(rank: int, folder: str) -> dict[str, dict]:
+    """Every length in both ways of collecting."""
+    return {
+        f'{length} {device}': evaluate(Path(folder), length, device, batch_size=2)
         for length in LENGTHS
         for device in ('gpu', 'cpu')
     }
-    (path / f'rank{rank}.json').write_text(json.dumps(found))
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize('world_size', [2, 3])
@@ -63,10 +56,7 @@ def test_world_size_changes_nothing(world_size, tmp_path):
     expected = {length: evaluate(single, length, 'gpu', batch_size=3) for length in LENGTHS}
     folder = tmp_path / 'many'
     folder.mkdir()
-    imported()
-    mp.start_processes(worker, (world_size, str(folder)), world_size, start_method='forkserver')
-    for rank in range(world_size):
-        found = json.loads((folder / f'rank{rank}.json').read_text())
+    for found in in_processes(evaluate_all, world_size, folder, str(folder)):
         for length in LENGTHS:
             for device in ('gpu', 'cpu'):
                 assert found[f'{length} {device}'] == expected[length]
