@@ -36,6 +36,22 @@ def require_regular(
         raise error(f'{os.fspath(path)} is {_kind(mode)}, not a file; {remedy}')
 
 
+def require_utf8(path: str | os.PathLike, error: Callable[[str], RefSegError] = DataError) -> None:
+    """Refuse a path whose bytes are no UTF-8, before a library that takes no other one.
+
+    Args:
+        path: The path.
+        error: The kind of the error.
+
+    Raises:
+        DataError: It is none (or `error`, if that is another kind).
+    """
+    try:
+        os.path.abspath(path).encode()
+    except UnicodeEncodeError as reason:
+        raise error(f'{os.fspath(path)}: GDAL takes names in UTF-8 alone, and this one is not; rename it') from reason
+
+
 def open_regular(
     path: str | os.PathLike,
     mode: str = 'rb',

@@ -471,6 +471,21 @@ def test_real_photographs_by_a_list(work_dir, shared, tmp_path):
             assert photograph.size == mask.size == (row['width'], row['height'])
 
 
+@pytest.mark.parametrize('option', ['--out', '--mask', '--aoi', '--model', '--expression', 'SCENE'])
+def test_a_variable_of_the_shell_that_is_not_set_is_no_name(tmp_path, monkeypatch, option):
+    """As a path it would be the folder where the command runs."""
+    monkeypatch.chdir(tmp_path)
+    words = ['a.tif', '-e', 'ship', '-m', 'demo', *([''] if option == 'SCENE' else [option, ''])]
+    if option in ('--model', '--expression'):
+        del words[words.index(option[1:3]) : words.index(option[1:3]) + 2]
+    result = CliRunner().invoke(app, ['scene', *words])
+    assert result.exit_code == 2
+    text = ' '.join(result.output.split())
+    assert option in text
+    assert 'it is empty' in text
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize('option', ['--out', '--mask', '--gsd', '--nodata', '-m'])
 def test_a_scene_refuses_an_option_twice(work_dir, tmp_path, option):
     words = ['scene', str(tmp_path / 'a.tif'), '-e', 'ship', '-m', str(work_dir), '--mask', str(tmp_path / 'm.tif')]

@@ -28,6 +28,14 @@ def test_a_second_value_is_refused(words, capsys):
     assert 'it is given more than once; give it once' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('words', [['--text', ''], ['--many', ''], ['x', '']])
+def test_an_empty_value_is_refused(words, capsys):
+    with pytest.raises(SystemExit) as end:
+        _parser().parse_args(['y', *words])
+    assert end.value.code == 2
+    assert 'it is empty; name something' in capsys.readouterr().err
+
+
 def test_all_else_is_as_before():
     parser = _parser()
     for _ in range(2):

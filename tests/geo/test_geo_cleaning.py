@@ -152,12 +152,38 @@ def test_outside_of_the_area_nothing_is_run(scene, tmp_path):
     assert any('1 polygons of interest' in note for note in result.notes)
 
 
+@pytest.mark.parametrize(
+    ('make', 'share'),
+    [
+        (lambda *box: shapely.box(-1e30, -1e30, 1e30, 1e30), 1),
+        (lambda w, s, e, n: shapely.Polygon([(w, s), (e, n), (e, s), (w, n)]), 1 / 2),  # it crosses itself: area 0
+        (lambda *box: shapely.GeometryCollection([shapely.Point(0, 0), shapely.box(*box)]), 1),
+    ],
+    ids=['huge', 'crossing itself', 'collection'],
+)
+def test_polygons_of_any_shape_and_size(scene, tmp_path, make, share):
+    path = tmp_path / 'area.geojson'
+    with rasterio.open(scene) as file:
+        area, whole = make(*file.bounds), file.width * file.height
+    feature = dict(type='Feature', properties={}, geometry=json.loads(shapely.to_geojson(area)))
+    crs = dict(type='name', properties=dict(name='urn:ogc:def:crs:EPSG::32632'))
+    path.write_text(json.dumps(dict(type='FeatureCollection', crs=crs, features=[feature])))
+    assert run(scene, tmp_path / 'o.gpkg', aoi=path)[0].valid_pixels == pytest.approx(whole * share, rel=0.01)
+
+
 @pytest.mark.filterwarnings("ignore:'crs' was not provided")
 @pytest.mark.parametrize(
     ('make', 'kind', 'words'),
     [
         (lambda p: write_area(p, [shapely.box(0, 0, 9, 9)], 'EPSG:32632'), ConfigError, 'does not lie on the scene'),
         (lambda p: write_area(p, [shapely.box(4e5, 5.2e6, 5e5, 5.4e6)], None), ConfigError, 'names no CRS'),
+        (lambda p: write_area(p, [shapely.box(0, 0, np.inf, 9)], 'EPSG:32632'), DataError, 'holds no polygons'),
+        (
+            lambda p: write_area(p, [shapely.box(4e5, 5.2e6, 5e5, 5.4e6)], 'EPSG:4326'),
+            ConfigError,
+            'taken as EPSG:4326',
+        ),
+        (lambda p: p.mkdir(), DataError, 'is a folder'),
         (lambda p: p.write_text('no vectors'), DataError, 'cannot be read as a vector file'),
         (lambda p: None, DataError, 'is missing'),
     ],

@@ -78,6 +78,9 @@ def test_arguments(tmp_path, scene):
     _fails(ConfigError, 'no output is named', scene, tmp_path, mask=None, polygons=None)
     _fails(ConfigError, 'is a file of the scene, which would be lost', scene, tmp_path, mask=scene)
     _fails(ConfigError, 'same file', scene, tmp_path, probability=tmp_path / 'mask.tif')
+    _fails(ConfigError, r'mask\.png: masks and probabilities are written as GeoTIFF', scene, tmp_path, mask='mask.png')
+    _fails(ConfigError, 'are written as GeoTIFF', scene, tmp_path, mask='')
+    _fails(DataError, 'the name of the scene is empty', '', tmp_path)
     _fails(ConfigError, r'objects\.kml: polygons are written as', scene, tmp_path, polygons=tmp_path / 'objects.kml')
     _fails(ConfigError, 'window is 8', scene, tmp_path, window=8)
     _fails(ConfigError, 'overlap is 0.9', scene, tmp_path, overlap=0.9)
@@ -88,6 +91,20 @@ def test_arguments(tmp_path, scene):
     _fails(ConfigError, 'nodata -9999 is no value', scene, tmp_path, nodata=-9999)
     _fails(ConfigError, 'gsd is -1', scene, tmp_path, gsd=-1)
     _fails(ConfigError, 'two percentiles', scene, tmp_path, stretch=(98, 2))
+
+
+def test_names_that_are_no_utf8(tmp_path, scene):
+    name = os.fsdecode(b'caf\xe9.tif')
+    scene.rename(tmp_path / name)
+    _fails(DataError, 'takes names in UTF-8 alone', tmp_path / name, tmp_path)
+    (tmp_path / name).rename(scene)
+    _fails(ConfigError, 'takes names in UTF-8 alone', scene, tmp_path, mask=tmp_path / name)
+    _fails(DataError, 'takes names in UTF-8 alone', scene, tmp_path, aoi=tmp_path / name)
+
+
+def test_a_link_to_nothing_says_where_it_leads(tmp_path):
+    (tmp_path / 'scene.tif').symlink_to('disk/gone.tif')
+    _fails(DataError, 'is a link to disk/gone.tif, which is missing', tmp_path / 'scene.tif', tmp_path)
 
 
 def test_complex_numbers(tmp_path):

@@ -239,3 +239,25 @@ def test_a_photo_that_is_stored_turned_is_taken_as_stored_and_that_is_said(tmp_p
     # Where a world file gives the stored pixels their place, nobody expects them to be turned.
     path.with_suffix('.wld').write_text('0.5\n0\n0\n-0.5\n400000.25\n5299999.75\n')
     assert not any('EXIF' in note for note in _run(path, tmp_path).notes)
+
+
+@pytest.mark.filterwarnings('error')
+def test_numbers_beyond_single_precision_are_stretched_and_noted(tmp_path):
+    data = blobs(80, 90).astype(np.float64)
+    plain = SceneReader(write_scene(tmp_path / 'plain.tif', data))
+    huge = SceneReader(write_scene(tmp_path / 'huge.tif', data * 1e300))
+    far = SceneReader(write_scene(tmp_path / 'far.tif', data + 1e9))  # float32 would tell 64 apart there
+    for reader in (huge, far):
+        difference = reader.read(0, 0, 80, 90)[0].astype(int) - plain.read(0, 0, 80, 90)[0]
+        assert abs(difference).max() <= 1
+    assert any('no measurements; if its pixels without data have them' in note for note in huge.notes)
+    assert not any('no measurements' in note for note in (*plain.notes, *far.notes))
+
+
+def test_a_scene_without_any_data_is_noted(tmp_path):
+    scene = write_scene(tmp_path / 'a.tif', np.full((3, 40, 40), np.nan, np.float32))
+    result = _run(scene, tmp_path)
+    assert result.notes == (
+        f'{scene}: no pixel of the decimated scene holds data, so nothing is stretched',
+        f'{scene} holds no data: nothing was looked at',
+    )

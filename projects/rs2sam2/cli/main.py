@@ -33,11 +33,18 @@ app = typer.Typer(
 
 
 class OnceCommand(TyperCommand):
-    """A command that refuses an option a second time, where only the last would count."""
+    """A command that refuses an option a second time, where only the last would count, and an option without a value.
+
+    An empty value is what a shell makes of a variable that is not set; as a path it would mean this folder.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Look at the order in which options came, before they are parsed in earnest."""
-        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        """Look at options and their order as they were typed, before they are parsed in earnest."""
+        typed, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for param in order:
+            values = typed.get(param.name)
+            if '' in (values if isinstance(values, list | tuple) else [values]):
+                raise typer.BadParameter('it is empty; name something, or leave it out', ctx, param)
         once: list[Any] = [param for param in order if param.param_type_name == 'option' and not param.multiple]
         for param in once:
             if once.count(param) > 1 and not param.is_eager:

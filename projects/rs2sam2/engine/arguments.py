@@ -8,7 +8,10 @@ from rs2sam2.engine.cfg_options import FLAG, CfgOptions
 
 
 class OnceParser(argparse.ArgumentParser):
-    """A parser that refuses an option with a value a second time, where only the last would count."""
+    """A parser that refuses an option with a value a second time, where only the last would count, and empty values.
+
+    An empty value is what a shell makes of a variable that is not set; as a path it would mean this folder.
+    """
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> object:
         # Called once for each time that an option is met.
@@ -16,6 +19,8 @@ class OnceParser(argparse.ArgumentParser):
             if action.dest in self._met:
                 raise argparse.ArgumentError(action, 'it is given more than once; give it once')
             self._met.add(action.dest)
+        if '' in arg_strings:
+            raise argparse.ArgumentError(action, 'it is empty; name something, or leave it out')
         return super()._get_values(action, arg_strings)
 
     def parse_known_args(  # type: ignore[override]  # argparse overloads it by its namespace

@@ -46,6 +46,19 @@ class AreaOfInterest:
         return None if inside.all() else inside
 
 
+def _polygonal(shape: shapely.Geometry) -> shapely.MultiPolygon:
+    """The parts of a geometry that have an area, valid: outlines that cross themselves are mended."""
+    if not np.isfinite(shapely.bounds(shape)).all():
+        return shapely.MultiPolygon()
+    parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(shape)))
+    return shapely.MultiPolygon([part for part in parts if part.geom_type == 'Polygon' and part.area > 0])
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """GDAL's first sentence."""
+    return ' '.join(str(error).split()).partition('; It might help')[0].replace(str(path), path.name)
+
+
 def read_aoi(
     path: str | os.PathLike, crs: CRS | None, transform: Affine, shape: tuple[int, int]
 ) -> tuple[AreaOfInterest, list[str]]:
@@ -69,11 +82,12 @@ def read_aoi(
     try:
         meta, _, geometry, _ = pyogrio.raw.read(str(path), columns=[])
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise DataError(f'{path} cannot be read as a vector file ({" ".join(str(error).split())[:160]})') from error
+        what = 'is a folder, and none that is a vector file' if path.is_dir() else 'cannot be read as a vector file'
+        raise DataError(f'{path} {what} ({_reason(error, path)}); name a file of polygons') from error
     shapes = shapely.from_wkb(geometry)
-    areas = [one for one in shapes if one is not None and one.geom_type in ('Polygon', 'MultiPolygon') and one.area > 0]
+    areas = [area for one in shapes if one is not None and (area := _polygonal(one)).area > 0]
     if not areas:
-        raise DataError(f'{path} holds no polygons; the area of interest is polygons')
+        raise DataError(f'{path} holds no polygons with an area; the area of interest is polygons')
     if len(areas) < len(shapes):
         notes.append(f'{path}: {len(shapes) - len(areas):,} of {len(shapes):,} features are no polygons with an area')
     own = CRS.from_user_input(meta['crs']) if meta['crs'] else None
@@ -92,11 +106,15 @@ def read_aoi(
         )
 
     try:
-        placed = [shapely.make_valid(shapely.transform(one, to_pixels)) for one in areas]
+        placed = [shapely.transform(one, to_pixels) for one in areas]
     except GDAL_ERRORS as error:
-        raise ConfigError(f'{path} cannot be brought to the CRS of the scene ({error})') from error
+        raise ConfigError(
+            f'{path} cannot be brought to the CRS of the scene ({error}): its coordinates are taken as '
+            f'{own}, by what the file says of itself; assign the CRS that they are in'
+        ) from error
+    # Beyond the scene they are cut off: numbers of any size are more than a raster takes.
     scene = shapely.box(0, 0, shape[1], shape[0])
-    on = [one for one in placed if np.isfinite(shapely.bounds(one)).all() and one.intersects(scene)]
+    on = [part for one in placed if (part := _polygonal(_polygonal(one).intersection(scene))).area > 0]
     if not on:
         raise ConfigError(f'{path} does not lie on the scene: no polygon of it meets the raster')
     notes.append(f'{path}: {len(on):,} polygons of interest; outside of them nothing is run, and outputs have no data')

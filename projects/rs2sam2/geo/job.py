@@ -15,6 +15,7 @@ from rs2sam2.geo.sources import RasterSource
 from rs2sam2.geo.vectors import vector_driver
 
 _SLUG, _SLUG_BYTES = 40, 60  # letters and bytes of an expression in a file's name
+_RASTERS = ('.tif', '.tiff')
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def make_job(
     suffixes = [''] if len(expressions) == 1 else [f'.{slug}' for slug in slugs(expressions)]
 
     def each(path: str | os.PathLike | None) -> tuple[Path, ...] | None:
-        return None if path is None else tuple(_inserted(Path(path), suffix) for suffix in suffixes)
+        return None if path is None else tuple(_inserted(_raster(path), suffix) for suffix in suffixes)
 
     outputs = SceneOutputs(
         each(mask),
@@ -154,6 +155,14 @@ def slugs(expressions: Sequence[str]) -> list[str]:
             name = f'{name}-{hashlib.sha256(expression.encode()).hexdigest()[:6]}'.strip('-')
         names.append(name)
     return names
+
+
+def _raster(path: str | os.PathLike) -> Path:
+    """Other names than a GeoTIFF's would hold one all the same, and other programs take them at their word."""
+    path = Path(path)
+    if path.suffix.lower() not in _RASTERS:
+        raise ConfigError(f'{path}: masks and probabilities are written as GeoTIFF; choose the suffix .tif')
+    return path
 
 
 def _inserted(path: Path, suffix: str) -> Path:

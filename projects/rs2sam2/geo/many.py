@@ -207,4 +207,4 @@ class _Many:
 
 
 def _without(text: str, scene: str) -> str:
-    return text if scene in text else f'{scene}: {text}'
+    return text if plain(scene) in plain(text) else f'{scene}: {text}'

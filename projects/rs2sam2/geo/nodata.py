@@ -12,7 +12,8 @@ from rasterio.io import DatasetReader
 from rs2sam2.errors import ConfigError
 from rs2sam2.geo.sources import RasterSource
 
-_SENTINEL = 1e30  # numbers of this size are no measurements
+NO_MEASUREMENT = 1e30
+"""Numbers of this size are no measurements."""
 _GDAL_TYPES = {
     **{'uint8': 'Byte', 'int8': 'Int8', 'uint16': 'UInt16', 'int16': 'Int16', 'uint32': 'UInt32', 'int32': 'Int32'},
     **{'uint64': 'UInt64', 'int64': 'Int64', 'float16': 'Float16', 'float32': 'Float32', 'float64': 'Float64'},
@@ -122,7 +123,7 @@ def _float_ends(number: float, dtype: np.dtype, limits: np.finfo) -> tuple[float
     if not math.isfinite(number):
         return (number, number)
     _, digits, exponent = Decimal(repr(number)).normalize().as_tuple()
-    if abs(number) < _SENTINEL or len(digits) == 1:
+    if abs(number) < NO_MEASUREMENT or len(digits) == 1:
         with np.errstate(over='ignore'):
             value = float(dtype.type(number))
         return (value, value) if math.isfinite(value) else None

@@ -230,6 +230,9 @@ class OpenedScene:
         notes = [*reader.notes, *([wish.note] if wish.note else []), *(answer.choice.notes if answer.choice else ())]
         if self._options.nodata_named() and not reader.nodata_found:
             notes.append(f'nodata {self._options.nodata} was named, and no pixel of {reader.path} has that value')
+        if not export.valid_pixels:
+            where = ' inside the area of interest' if self._options.aoi is not None else ''
+            notes.append(f'{reader.path} holds no data{where}: nothing was looked at')
         if names_winds(wish.expression) and abs(bearing := reader.bearing() or 0.0) > _TURNED:
             notes.append(
                 f'north is read as up, and up is {abs(bearing):.0f} degrees from north here: warp the scene north up'

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from rs2sam2.errors import ConfigError, DataError
-from rs2sam2.files import place_of
+from rs2sam2.files import place_of, require_utf8
 from rs2sam2.geo.vector_formats import companions
 from rs2sam2.locks import scratch_folder
 
@@ -101,9 +101,10 @@ def writing_to(folder: Path) -> Iterator[None]:
 
 
 def check_places(outputs: Iterable[Path], inputs: Iterable[str]) -> None:
-    """Raises ConfigError where an output is no regular file, or one of the files that are read."""
+    """Raises ConfigError where an output is no regular file, one of the files that are read, or no UTF-8."""
     read = {Path(file).resolve() for file in inputs}
     for output in outputs:
+        require_utf8(output, ConfigError)
         if place_of(output) in read:
             raise ConfigError(f'{output} is a file of the scene, which would be lost; name another output')
 

@@ -15,7 +15,7 @@ from rs2sam2.datasets.images import orientation_of
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.geo.aoi import AreaOfInterest
 from rs2sam2.geo.ground import bearing_of_up, pixel_size
-from rs2sam2.geo.nodata import NodataValue, virtual_with_nodata
+from rs2sam2.geo.nodata import NO_MEASUREMENT, NodataValue, virtual_with_nodata
 from rs2sam2.geo.sources import RasterSource, explained, find_source, open_raster, source_notes
 
 _SAMPLE_SIDE = 1024  # of the decimated scene that the stretch is measured on, in pixels
@@ -101,7 +101,7 @@ class SceneReader:
         self.scale = tuple(full / side for full, side in zip(self.shape, self.grid_shape, strict=True))
         self._table = self._palette()
         self.ends = None if self._table is not None else ends or self._measure_ends(stretch)
-        self._range = None if self.ends is None else np.array(self.ends, np.float32)[..., None, None]
+        self._range = None if self.ends is None else _range_of(self.ends, dtypes)
         self._area: AreaOfInterest | None = None
 
     def restrict(self, area: AreaOfInterest) -> None:
@@ -279,11 +279,16 @@ class SceneReader:
         samples = data.reshape(len(data), -1) if valid is None else data[:, valid]
         if not samples.size:
             self.notes.append(f'{self.path}: no pixel of the decimated scene holds data, so nothing is stretched')
-            samples = np.array([[0.0, 255.0]] * len(data))
+            return (0.0,) * len(data), (255.0,) * len(data)
         ends = np.percentile(samples.astype(np.float64), stretch, axis=1)
         low, high = stretch
         shown = ', '.join(f'{first:g} to {last:g}' for first, last in ends.T)
         self.notes.append(f'{self.path}: percentiles {low:g} and {high:g} stretched to 8 bits ({shown})')
+        if np.abs(ends).max() >= NO_MEASUREMENT:
+            self.notes.append(
+                f'{self.path}: numbers of that size are no measurements; if its pixels without data have them, name '
+                'the value (nodata, --nodata)'
+            )
         return tuple(ends[0].tolist()), tuple(ends[1].tolist())
 
     def _source_window(self, y: int, x: int, rows: int, columns: int) -> Window:
@@ -305,9 +310,9 @@ class SceneReader:
             return self._table[data[0]], valid
         if self._range is not None:
             low, high = self._range
-            span = np.where(high > low, high - low, np.inf)  # a constant band is black
             with np.errstate(over='ignore', invalid='ignore'):  # of pixels without data
-                data = np.nan_to_num((data - low) * (np.float32(255) / span) + np.float32(0.5), nan=0)
+                span = np.where(high > low, high - low, np.inf)  # a constant band is black
+                data = np.nan_to_num((data - low) * (span.dtype.type(255) / span) + span.dtype.type(0.5), nan=0)
             data = data.clip(0, 255).astype(np.uint8)
             if valid is not None:
                 data *= valid
@@ -353,6 +358,12 @@ def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | N
     if first is None or second is None:
         return second if first is None else first
     return first & second
+
+
+def _range_of(ends: Ends, dtypes: Sequence[np.dtype]) -> np.ndarray:
+    """(2, bands, 1, 1): the ends in float32 where that holds all numbers between them, else in float64."""
+    single = all(np.can_cast(dtype, np.float32) for dtype in dtypes) and np.abs(ends).max() < NO_MEASUREMENT
+    return np.array(ends, np.float32 if single else np.float64)[..., None, None]
 
 
 def _dtype(name: str) -> np.dtype:

@@ -22,7 +22,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from rs2sam2.errors import DataError
-from rs2sam2.files import require_regular
+from rs2sam2.files import require_regular, require_utf8
 
 GDAL_ERRORS = (RasterioError, CRSError, CPLE_BaseError)
 """What rasterio raises; not all of it is a `RasterioError`."""
@@ -85,8 +85,11 @@ def find_source(given: str | os.PathLike) -> RasterSource:
     """Understand what is named: a file, an address (https://, s3://, /vsicurl/ ...), a part (NETCDF:"a.nc":red).
 
     Raises:
-        DataError: there is no such file, or it is a pipe or a device.
+        DataError: there is no such file, or it is a pipe or a device, or its name is no UTF-8.
     """
+    if not os.fspath(given).strip():
+        raise DataError('the name of the scene is empty; name a raster')
+    require_utf8(given)
     # pathlib makes one slash of two.
     given = re.sub(r'^(https?|ftp|s3|gs|az|oss):/(?!/)', r'\1://', os.fspath(given))
     if given.startswith('file://'):
@@ -104,6 +107,8 @@ def find_source(given: str | os.PathLike) -> RasterSource:
         return RasterSource(given, given, _drivers(given.partition('?')[0]))
     if mark or _PREFIXED.match(given):
         return RasterSource(given, given, None)
+    if os.path.islink(given):
+        raise DataError(f'{given} is a link to {os.readlink(given)}, which is missing; check the path')
     raise DataError(f'{given} is missing; check the path')
 
 
@@ -170,6 +175,8 @@ def explained(source: RasterSource) -> Iterator[None]:
 def _remedy(source: RasterSource) -> str:
     if _NETWORK.search(source.name):
         return 'is the address right, and does its server send parts of files? else download it'
+    if os.path.isdir(source.name):
+        return 'it is a folder, and none that is a raster: name the rasters in it'
     try:
         with open(source.name, 'rb') as file:
             start = file.read(512).lstrip(b'\xef\xbb\xbf \t\r\n')

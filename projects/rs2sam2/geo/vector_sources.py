@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rs2sam2.errors import ConfigError, DataError
-from rs2sam2.files import require_regular
+from rs2sam2.files import require_regular, require_utf8
 
 SHAPEFILES = ('.shp', '.dbf')
 _MAGIC = {'.gpkg': b'SQLite format 3', '.shp': b'\0\0\x27\x0a', '.fgb': b'fgb'}
@@ -27,6 +27,7 @@ def check_vector(path: str | os.PathLike) -> list[str]:
         DataError: It is missing, is no regular file, or holds something other than its name says.
     """
     path = Path(path)
+    require_utf8(path)
     try:
         if not path.is_dir():  # some formats are folders
             require_regular(path)
