@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 
+from rs2sam2.allocator import keep_memory
 from rs2sam2.datasets.transforms.turning import turned_pipeline
 from rs2sam2.engine.arguments import launch_parser, parse_launch_args
 from rs2sam2.engine.launch import build_runner, fit_to_device, load_config, one_line_errors
@@ -83,6 +85,7 @@ def main() -> None:
         use_tta(cfg, args.tta or ['all'])
     require_inputs(cfg, ('test',))
     fit_to_device(cfg)
+    keep_memory(get_device())
     runner = build_runner(cfg)
     with hold_out(args.out) if args.out and is_main_process() else contextlib.nullcontext():
         runner.test()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
+from rs2sam2.allocator import keep_memory
 from rs2sam2.errors import ConfigError
 from rs2sam2.geo.board import Board
 from rs2sam2.geo.job import SceneJob, make_job
@@ -56,6 +57,7 @@ class ModelMaker:
             compile=self.compile,
             tta=self.tta,
         )
+        keep_memory(inferencer.device_name)
         return InferencerWindowPredictor(inferencer)
 
 

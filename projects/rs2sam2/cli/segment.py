@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rs2sam2.allocator import keep_memory
 from rs2sam2.cli.outputs import Found, OutputFolder, image_digest
 from rs2sam2.cli.pairs import Pair, cut_batches
 from rs2sam2.errors import CheckpointError, DataError, TokenizerError
@@ -153,6 +154,7 @@ class SegmentWorker:
             compile=options.compile,
             tta=options.tta,
         )
+        keep_memory(self.inferencer.device_name)
         self._last: tuple[str, _Opened | DataError] | None = None
 
     def __call__(self, units: Iterator[_Unit | _About]) -> Iterator[_Done | _About]:

@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from rs2sam2.allocator import keep_memory
 from rs2sam2.inference import RefSegInferencer
 from rs2sam2.locks import scratch_folder
 from rs2sam2.page.app import CSS, KEPT, Page, gr
@@ -59,6 +60,7 @@ def serve(
     """
     with listen(HOST, port) as listener:
         inferencer = RefSegInferencer(model, weights, device, precision=precision, compile=compile)
+        keep_memory(inferencer.device_name)
         with scratch_folder(Path(tempfile.gettempdir()), 'rs2sam2-page-') as folder:
             # Uploads and downloads are gone when the page is, or when the next one starts.
             (files := folder / 'files').mkdir()

@@ -1,11 +1,11 @@
 """Serves a model until it is stopped."""
 
-import ctypes
 import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from rs2sam2.allocator import keep_memory, share_memory
 from rs2sam2.errors import ConfigError
 from rs2sam2.inference import RefSegInferencer
 from rs2sam2.locks import hold_folder, make_writable, scratch_folder
@@ -14,9 +14,6 @@ from rs2sam2.serve.settings import ServeSettings
 # On a CPU torch keeps compiled operations by the shapes that they saw, 1024 of them: batches and sentences of all
 # lengths would make hundreds of MB of them. Read when the first of them is compiled.
 _FEW_SHAPES = ('ONEDNN_PRIMITIVE_CACHE_CAPACITY', '64')
-# glibc keeps freed memory for each thread apart, and what one gave back another takes anew: masks of all sizes in many
-# threads would make it grow. `mallopt`'s number of that setting.
-_M_ARENA_MAX = -8
 try:
     import uvicorn
 
@@ -42,12 +39,13 @@ def serve(
     """
     make_writable(settings.jobs)
     os.environ.setdefault(*_FEW_SHAPES)
-    _share_memory()
+    share_memory()
     with ExitStack() as stack:
         listener = stack.enter_context(listen(settings.host, settings.port))
         stack.enter_context(hold_folder(settings.jobs, 'choose another --jobs'))
         scratch = stack.enter_context(scratch_folder(Path(tempfile.gettempdir()), 'rs2sam2-serve-'))
         inferencer = RefSegInferencer(model, weights, device, precision=precision, compile=compile)
+        keep_memory(inferencer.device_name)
         app = build_app(inferencer, settings, scratch)
         host, port = listener.getsockname()[:2]
 
@@ -69,10 +67,3 @@ def serve(
             timeout_graceful_shutdown=patience,
         )
         OrderlyServer(config, tell).run(sockets=[listener])
-
-
-def _share_memory() -> None:
-    """Let all threads allocate from one arena; where the C library has no such thing, nothing is to be done."""
-    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
-    if mallopt is not None:
-        mallopt(_M_ARENA_MAX, 1)
