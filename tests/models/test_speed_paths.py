@@ -9,6 +9,7 @@ from sam2.modeling.backbones.hieradet import Hiera
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from helpers.tiny import TINY_HIERA, random_batch, random_target, tiny_model
+from rs2sam2.models.common import parts
 from rs2sam2.models.common.linear import linear
 from rs2sam2.models.rs2sam2.fold import fold_for_inference
 from rs2sam2.models.rs2sam2.hiera import SAM2Hiera
@@ -46,6 +47,27 @@ def test_linear_without_gradients_equals_linear_with(gelu, residual):
         without = linear(x, weight, bias, gelu, more)
     for got in (with_grad, without):
         torch.testing.assert_close(got.double(), want, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('positions', [1, 100, 150, 10_000])
+def test_a_trunk_in_parts_equals_the_whole_one_and_gets_no_more_at_once(positions, monkeypatch):
+    trunk, image = randomise(SAM2Hiera(TINY_HIERA).eval()), torch.randn(2, 3, 64, 64)
+    seen = []
+    for block in trunk.trunk.blocks:
+        for module in (block.attn.qkv, block.mlp.layers[0]):
+            module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+    monkeypatch.setattr(parts, 'POSITIONS', positions)
+    with_gradients = trunk(image)  # whole: a backward pass needs everything anyway
+    whole = seen.copy()
+    seen.clear()
+    with torch.no_grad():
+        got = trunk(image)
+    for one, other in zip(got, with_gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert sum(shape.numel() for shape in seen) == sum(shape.numel() for shape in whole)
+    # A window is not divided.
+    assert all(shape.numel() <= shape[-1] * positions or shape[0] == 1 for shape in seen)
+    assert (len(seen) > len(whole)) == (positions < 10_000)
 
 
 @pytest.mark.parametrize('size', [64, 96, 160])

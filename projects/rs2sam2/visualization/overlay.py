@@ -31,7 +31,7 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _combined(mask: np.ndarray, how: np.ufunc, pixels: int) -> np.ndarray:
-    """Each pixel's square neighbourhood: `logical_or` grows a mask, `logical_and` shrinks it; nothing is set outside."""
+    """Join each pixel's neighbours: `logical_or` grows a mask, `logical_and` shrinks it; nothing is set outside."""
     for axis, length in enumerate(mask.shape):
         wide = np.pad(mask, [(pixels, pixels) if axis == one else (0, 0) for one in (0, 1)])
         mask = how.reduce([wide.take(range(first, first + length), axis) for first in range(2 * pixels + 1)])

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from rs2sam2.models.common.attention import check_heads
 from rs2sam2.models.common.linear import Linear
+from rs2sam2.models.common.parts import in_parts
 from rs2sam2.structures import TextState
 
 # The numbers of the sam2 package's own yaml files.
@@ -78,6 +79,9 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """Map (..., d) to (..., d) and add the residual."""
+        return in_parts(self._forward, x.flatten(0, -2), residual.flatten(0, -2)).view_as(residual)
+
+    def _forward(self, x: Tensor, residual: Tensor) -> Tensor:
         return self.layers[1](self.layers[0](x, gelu=True), residual=residual)
 
 
@@ -106,12 +110,12 @@ class HieraBlock(nn.Module):
     def attend(self, x: Tensor) -> Tensor:
         """Attention within windows: over each (h, w) of the batch where these are windows, else padded windows."""
         if self.window in (0, x.shape[1]):
-            return self.attn(x)
+            return in_parts(self.attn, x)
         height, width = x.shape[1:3]
         windows, (padded_height, padded_width) = window_partition(x, self.window)
         stride = 2 if self.pool else 1
         return window_unpartition(
-            self.attn(windows),
+            in_parts(self.attn, windows),
             self.window // stride,
             (padded_height // stride, padded_width // stride),
             (height // stride, width // stride),
@@ -130,6 +134,7 @@ class HieraBlock(nn.Module):
         if slot is not None:
             attended, text = slot.fusion(attended, text)
         x = shortcut + attended
+        del shortcut, attended  # room for the MLP
         normed = self.norm2(x)
         out = self.mlp(normed, residual=x)
         # In a model folded for inference the adapter is a part of the MLP.
