@@ -2,12 +2,17 @@
 
 import subprocess
 import sys
+import threading
+from functools import partial
 
 import pytest
 import torch
 from mmengine.registry import OPTIMIZERS
 
 from rs2sam2.engine.adafactor import adafactor
+from rs2sam2.files import digest
+from rs2sam2.inference import RefSegInferencer, inferencer
+from rs2sam2.inference.ahead import in_background
 from rs2sam2.not_now import not_now
 
 # What none of it needs, and who would bring it along.
@@ -66,3 +71,24 @@ def test_adafactor_is_there_for_those_who_ask():
     assert 'Adafactor' in OPTIMIZERS
     built = OPTIMIZERS.build(dict(type='Adafactor', params=[parameter], lr=0.1, relative_step=False))
     assert type(built) is type(optimizer)
+
+
+def test_files_are_hashed_once_while_a_model_that_is_to_be_identified_is_loaded(monkeypatch):
+    threads = {}
+
+    def noted(path):
+        threads[path.name] = [*threads.get(path.name, []), threading.current_thread()]
+        return digest(path)
+
+    monkeypatch.setattr(inferencer, 'digest', noted)
+    plain, identified = (RefSegInferencer('demo', device='cpu', identified=wanted) for wanted in (False, True))
+    identified._hashing.result(60)
+    assert not any(threading.main_thread() in where for where in threads.values())
+    assert identified.identity == identified.with_tta(None).identity
+    assert {name: len(where) for name, where in threads.items()} == {'model.safetensors': 1, 'bundle.json': 1}
+    assert plain.identity == identified.identity
+
+
+def test_what_fails_in_the_background_is_raised_where_it_is_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match='gone'):
+        in_background(partial(digest, tmp_path / 'gone')).result(60)

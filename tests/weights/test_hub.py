@@ -46,15 +46,16 @@ class Client:
 
     def __init__(self, hub: HubServer, home: Path, **more: str) -> None:
         self.home = home
-        self.process = subprocess.Popen(
-            [sys.executable, '-c', CLIENT],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(home.parent / f'{home.name}.log').open('w'),
-            text=True,
-            cwd=home.parent,
-            env={**os.environ, **hub.environment(home, **more)},
-        )
+        with (home.parent / f'{home.name}.log').open('w') as log:  # the process has its own
+            self.process = subprocess.Popen(
+                [sys.executable, '-c', CLIENT],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=home.parent,
+                env={**os.environ, **hub.environment(home, **more)},
+            )
 
     def __call__(self, text: str, **asked: object) -> dict:
         print(json.dumps(dict(text=text, **asked)), file=self.process.stdin, flush=True)
@@ -67,6 +68,7 @@ class Client:
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait(60)
+        self.process.stdout.close()
 
 
 @pytest.fixture(scope='module')

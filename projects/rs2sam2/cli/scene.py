@@ -56,6 +56,7 @@ class ModelMaker:
             precision=self.precision,
             compile=self.compile,
             tta=self.tta,
+            identified=True,
         )
         keep_memory(inferencer.device_name)
         return InferencerWindowPredictor(inferencer)

@@ -153,6 +153,7 @@ class SegmentWorker:
             precision=options.precision,
             compile=options.compile,
             tta=options.tta,
+            identified=True,
         )
         keep_memory(self.inferencer.device_name)
         self._last: tuple[str, _Opened | DataError] | None = None

@@ -1,6 +1,7 @@
-"""Prepare the next batch while the model computes this one."""
+"""Work in a thread while the caller does something else: the next batch while the model computes this one."""
 
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -19,3 +20,17 @@ def one_ahead(items: Iterable[T]) -> Iterator[T]:
         while (item := coming.result()) is not _END:
             coming = thread.submit(next, iterator, _END)
             yield item
+
+
+def in_background(work: Callable[[], T]) -> 'Future[T]':
+    """Begin some work; the end of the process does not wait for it, and its error is raised by `result()`."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name='in-background', daemon=True).start()
+    return future

@@ -7,6 +7,7 @@ import copy
 import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,6 +73,7 @@ class RefSegInferencer:
         compile: compile the model; the first batches take a minute or more, later ones less time.
         tta: test-time augmentation: 'all', or names of `rs2sam2.symmetry.SYMMETRIES`. The image is turned, the
             expression with it, and the log-odds of all copies are averaged; one forward a copy.
+        identified: whether `identity` will be asked for: the files are then hashed while the model is loaded.
 
     Attributes:
         source: where the model comes from: its config (`scene`, `tta` ...), and the paths of config and weights.
@@ -92,6 +94,7 @@ class RefSegInferencer:
     turning: Turning
     device_name: str
     show_progress: bool
+    _hashing: 'Future[dict[str, str]] | None' = None
 
     def __new__(cls, model: str | Path | None = None, *args: Any, **options: Any) -> 'RefSegInferencer':
         """Choose the kind by the model's name."""
@@ -108,6 +111,7 @@ class RefSegInferencer:
         precision: str | None = None,
         compile: bool = False,
         tta: Elements | None = None,
+        identified: bool = False,
     ) -> None:
         raise NotImplementedError
 
@@ -125,7 +129,7 @@ class RefSegInferencer:
 
     @functools.cached_property
     def _digests(self) -> dict[str, str]:
-        return {'weights': digest(Path(self.source.weights)), 'config': digest(Path(self.source.config_path))}
+        return self._hash_files() if self._hashing is None else self._hashing.result()
 
     def __call__(
         self,
@@ -245,6 +249,9 @@ class RefSegInferencer:
         other = copy.copy(self)
         other.turning = Turning.of(tta, self.source.config)
         return other
+
+    def _hash_files(self) -> dict[str, str]:
+        return {'weights': digest(Path(self.source.weights)), 'config': digest(Path(self.source.config_path))}
 
     def _image_fields(self, fields: dict) -> dict:
         """The image's part of the pipeline."""

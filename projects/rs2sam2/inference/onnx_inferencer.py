@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from rs2sam2.datasets.images import square_view
 from rs2sam2.errors import CheckpointError, ConfigError, TokenizerError
 from rs2sam2.files import digest, require_regular
+from rs2sam2.inference.ahead import in_background
 from rs2sam2.inference.arguments import Box, Points
 from rs2sam2.inference.exported import KEY, OUTPUTS, Exported, InputSizes, data_of
 from rs2sam2.inference.inferencer import RefSegInferencer
@@ -64,10 +65,13 @@ class OnnxInferencer(RefSegInferencer):
         precision: str | None = None,
         compile: bool = False,
         tta: Elements | None = None,
+        identified: bool = False,
     ) -> None:
         path = Path(model)
         if weights is not None or compile:
             raise ConfigError(f'{path} holds its weights and is compiled: leave out --weights and --compile')
+        if identified:
+            self._hashing = in_background(partial(_hash_files, path))
         self.session, self.device_name = open_session(path, device)
         known = self.session.get_modelmeta().custom_metadata_map.get(KEY)
         self.exported = Exported.read(known, str(path))
@@ -85,12 +89,8 @@ class OnnxInferencer(RefSegInferencer):
         if self._outputs[0] != OUTPUTS[0] or not set(self._outputs) <= set(OUTPUTS):
             raise CheckpointError(f'{path} gives {", ".join(self._outputs)}: it was not written by rs2sam2 export')
 
-    @cached_property
-    def _digests(self) -> dict[str, str]:
-        path = Path(self.source.weights)
-        graph, weights = digest(path), data_of(path)
-        # The weights of a large model lie beside its graph.
-        return {'weights': digest(weights) if weights.exists() else graph, 'config': graph}
+    def _hash_files(self) -> dict[str, str]:
+        return _hash_files(Path(self.source.weights))
 
     def _image_fields(self, fields: dict) -> dict:
         pixels, sizes = fields.pop('img'), self.exported.sizes
@@ -217,6 +217,12 @@ def open_session(path: Path, device: str | None) -> tuple[Any, str]:
             f'{path} cannot be run ({line}): export it again, with its .data file beside it'
         ) from error
     return session, device
+
+
+def _hash_files(path: Path) -> dict[str, str]:
+    graph, weights = digest(path), data_of(path)
+    # The weights of a large model lie beside its graph.
+    return {'weights': digest(weights) if weights.exists() else graph, 'config': graph}
 
 
 def _channels_first(image: np.ndarray) -> np.ndarray:

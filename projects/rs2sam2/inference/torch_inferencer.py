@@ -14,6 +14,7 @@ from mmseg.registry import MODELS, TRANSFORMS
 from rs2sam2.datasets.transforms.tokenize import TokenizeExpression
 from rs2sam2.datasets.transforms.turning import LOADERS
 from rs2sam2.errors import ConfigError
+from rs2sam2.inference.ahead import in_background
 from rs2sam2.inference.arguments import Box, Points
 from rs2sam2.inference.inferencer import RefSegInferencer
 from rs2sam2.inference.points import point_prompts, turn_prompts
@@ -53,10 +54,13 @@ class TorchInferencer(RefSegInferencer, BaseInferencer):
         precision: str | None = None,
         compile: bool = False,
         tta: Elements | None = None,
+        identified: bool = False,
     ) -> None:
         choose_precision(precision or 'auto', torch.device('cpu'))
         self.asked_precision, self.compiled = precision, compile
         self.source = find_model(model, weights)
+        if identified:
+            self._hashing = in_background(self._hash_files)
         self.turning = Turning.of(tta, self.source.config)
         BaseInferencer.__init__(self, self.source.config, str(self.source.weights), device, 'mmseg', show_progress)
 

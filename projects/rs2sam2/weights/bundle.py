@@ -24,9 +24,10 @@ from mmseg.registry import MODELS, TRANSFORMS
 from torch import Tensor
 
 from rs2sam2.errors import ConfigError, OutputError, TokenizerError
+from rs2sam2.weights.choice import TOKENIZER
 from rs2sam2.weights.files import open_state_dict, save_state_dict
 
-MANIFEST, WEIGHTS, TOKENIZER, CARD = 'bundle.json', 'model.safetensors', 'tokenizer', 'README.md'
+MANIFEST, WEIGHTS, CARD = 'bundle.json', 'model.safetensors', 'README.md'
 FORMAT = 1
 PACKAGE = 'rs2sam2'
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}

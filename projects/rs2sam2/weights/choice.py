@@ -28,6 +28,7 @@ COMPANIONS = (
 )
 # Pickles of training that lie beside weights.
 NO_WEIGHTS = re.compile(r'(training_args|optimizer|scheduler|scaler|rng_state|random_states)[\w.-]*')
+# The folder of a bundle's tokenizer; published repositories call theirs so too.
 TOKENIZER = 'tokenizer'
 INDEX_SUFFIX = '.index.json'
 
