@@ -23,7 +23,7 @@ def one_line_errors(
 
     Args:
         when_stopped: what the line of a stop says besides.
-        explain: gives what a user needs to know of a RuntimeError, TypeError or KeyError; None for a bug.
+        explain: gives what a user needs to know of a RuntimeError, TypeError, ValueError or KeyError; None for a bug.
     """
     for stream in (sys.stdout, sys.stderr):
         # A terminal that has no such letter shows its number.
@@ -41,7 +41,7 @@ def one_line_errors(
             sys.stderr.flush()
             os._exit(stopped.status)
         raise
-    except (RefSegError, RuntimeError, TypeError, KeyError) as error:
+    except (RefSegError, RuntimeError, TypeError, ValueError, KeyError) as error:
         told = error if isinstance(error, RefSegError) else explain(error)
         if told is None:
             raise

@@ -8,8 +8,10 @@ from mmengine.config import Config
 
 from helpers.paths import CONFIGS, ROOT
 from rs2sam2.engine.arguments import launch_parser
-from rs2sam2.engine.cfg_options import FOR_BUILDERS, SECTIONS, _taken, merge_options
+from rs2sam2.engine.cfg_options import merge_options
 from rs2sam2.engine.config_file import read_config_file
+from rs2sam2.engine.config_keys import FOR_BUILDERS, SECTIONS, refuse_unknown_keys, taken
+from rs2sam2.engine.launch import load_config
 from rs2sam2.errors import ConfigError
 
 
@@ -139,7 +141,7 @@ def test_no_key_of_a_shipped_config_would_be_refused(config):
     cfg = Config.fromfile(ROOT / config)
     for place, node, key in said({name: cfg[name] for name in SECTIONS & set(cfg)}):
         if key not in FOR_BUILDERS and not (place == 'default_hooks' or place.startswith('custom_imports')):
-            takes = _taken(place, node.get('type'))
+            takes = taken(place, node.get('type'))
             assert key in takes.names or not takes.is_all, (place, key)
 
 
@@ -147,3 +149,36 @@ def test_flags_keep_argparses_own_errors():
     with pytest.raises(SystemExit):
         launch_parser(None).parse_args([])
     assert isinstance(launch_parser(None), argparse.ArgumentParser)
+
+
+@pytest.mark.parametrize('config', CONFIGS)
+def test_shipped_configs_say_nothing_unknown(config):
+    refuse_unknown_keys(Config.fromfile(ROOT / config))
+
+
+@pytest.mark.parametrize(
+    ('line', 'words'),
+    [
+        ('optim_wraper = dict()', 'optim_wraper is no section of a config (did you mean optim_wrapper?)'),
+        ('model = dict(decode_hed=dict())', 'model (RS2SAM2) has no decode_hed (did you mean decode_head?)'),
+        ('default_hooks = dict(checkpoint=dict(intervall=2))', 'has no intervall (did you mean interval?)'),
+        ('optim_wrapper = dict(clip_grad=dict(max_nrm=1.0))', 'clip_grad has no max_nrm (did you mean max_norm?)'),
+        ('randomness = dict(sed=1)', 'randomness has no sed (did you mean seed?)'),
+        ('env_cfg = dict(cudnn=1)', 'env_cfg has no cudnn; it has cudnn_benchmark'),
+        ('scene = dict(windows=3)', 'scene has no windows (did you mean window?)'),
+    ],
+)
+def test_a_slip_in_a_config_file_is_refused(tmp_path, line, words):
+    path = tmp_path / 'mine.py'
+    path.write_text(f"_base_ = ['{ROOT}/configs/rs2sam2_tiny_demo.py']\n{line}\n")
+    with pytest.raises(ConfigError) as error:
+        load_config(str(path), None, 'none', None)
+    assert str(error.value).startswith(f'{path}: ')
+    assert words in str(error.value)
+
+
+def test_a_variable_may_be_called_anything_else(tmp_path):
+    path = tmp_path / 'mine.py'
+    lines = 'train_data = dict()\nmy_model = dict(decode_hed=1)\nnum_epochs = 7\n'
+    path.write_text(f"_base_ = ['{ROOT}/configs/rs2sam2_tiny_demo.py']\n" + lines)
+    assert load_config(str(path), None, 'none', None).num_epochs == 7

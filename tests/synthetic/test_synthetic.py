@@ -210,6 +210,8 @@ def test_refuses_what_it_cannot_do(tmp_path):
         ({'train': 1, 'dev': 1}, {}, "unknown split 'dev'"),
         ({'train': 1}, {'size': 20}, 'size 20'),
         ({'train': 1}, {'no_target_share': 0.9}, 'no-target share 0.9'),
+        ({'train': 1}, {'seed': -5}, 'seed -5'),
+        ({'train': 1}, {'workers': 0}, 'workers 0'),
     ):
         with pytest.raises(DataError, match=message):
             build_demo_dataset(tmp_path / 'new', splits, **options)

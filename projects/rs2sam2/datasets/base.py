@@ -2,6 +2,7 @@
 
 import copy
 import os
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -173,6 +174,25 @@ class RefSegDataset(BaseSegDataset):
             'current',
         )
         return [sample for sample in samples if not sample.get('several')]
+
+    def prepare_data(self, idx: int) -> dict:
+        """Run the pipeline on a sample.
+
+        Raises:
+            ConfigError: A transform reads what none before it gives.
+        """
+        try:
+            return super().prepare_data(idx)
+        except KeyError as error:
+            for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+                results = frame.f_locals.get('results')
+                if frame.f_code.co_name == 'transform' and isinstance(results, dict) and error.args[0] not in results:
+                    name = type(frame.f_locals['self']).__name__
+                    raise ConfigError(
+                        f'the pipeline of the data set: {name} reads {error.args[0]!r}, which no transform before it '
+                        'gives; look at which there are and at their order'
+                    ) from error
+            raise
 
     def check_skip_ids(self, known: set[str]) -> None:
         """Check `skip_ids` against the ids that the files know.

@@ -1,44 +1,15 @@
 """`--cfg-options key=value`: read, and refused where it would change nothing or name what is not there."""
 
-import inspect
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config, DictAction
-from mmengine.optim import OptimWrapper
-from mmengine.runner import LogProcessor, Runner, set_random_seed
-from torch.utils.data import DataLoader
 
-from rs2sam2.engine.registered import Arguments, arguments, near
+from rs2sam2.engine.config_keys import SECTIONS, has_no
 from rs2sam2.errors import ConfigError
 
 FLAG = '--cfg-options'
-# What a config may say beside the arguments of a runner.
-SECTIONS = {name for name in inspect.signature(Runner.__init__).parameters if name not in ('self', 'cfg')} | {
-    'activation_checkpointing', 'compile', 'custom_imports', 'efficient_conv_bn_eval', 'find_unused_parameters',
-    'model_wrapper_cfg', 'runner_type', 'scene', 'sync_bn',
-}  # fmt: skip
-LOADER = Arguments(arguments(DataLoader).names | {'dataset', 'num_batch_per_epoch', 'sampler'}, True)
-# What the parts that have no `type` take.
-UNTYPED = {
-    '': Arguments(SECTIONS, True),
-    'auto_scale_lr': Arguments({'enable', 'base_batch_size'}, True),
-    'custom_imports': Arguments({'imports', 'allow_failed_imports'}, True),
-    'env_cfg': Arguments({'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}, True),
-    'log_processor': arguments(LogProcessor),
-    'optim_wrapper': arguments(OptimWrapper),
-    'randomness': arguments(set_random_seed),
-    'scene': Arguments({'window', 'gsd', 'trained_gsd', 'several'}, True),
-    'test_dataloader': LOADER,
-    'train_dataloader': LOADER,
-    'val_dataloader': LOADER,
-}
-# What the builders take out before a part gets its arguments.
-FOR_BUILDERS = {
-    'type', '_scope_', '_delete_', 'by_epoch', 'constructor', 'convert_to_iter_based', 'optimizer', 'paramwise_cfg',
-    'priority',
-}  # fmt: skip
 
 
 class CfgOptions(DictAction):
@@ -131,24 +102,7 @@ def _places(node: Any, value: Any, path: str) -> Iterator[str]:
 def _refuse_unknown(node: dict, path: list[str], key: str, option: str, options: dict[str, Any]) -> None:
     """Refuse a key that a part of the config has not: the part does not take it, or something like it is there."""
     where = '.'.join(path)
-    kind = options.get(f'{where}.type', node.get('type'))
-    takes = _taken(where, kind)
-    if key in takes.names or key in FOR_BUILDERS or (where == 'default_hooks' and f'{where}.{key}.type' in options):
+    if where == 'default_hooks' and f'{where}.{key}.type' in options:
         return
-    has = takes.names | set(node)
-    guess = near(key, has)
-    if not takes.is_all and not guess and where != 'default_hooks':
-        return
-    place = f'{where} ({kind})' if isinstance(kind, str) else where or 'the config'
-    hint = guess or f'; it has {", ".join(sorted(map(str, has - FOR_BUILDERS)))}'
-    raise ConfigError(f'{FLAG} {option}: {place} has no {key}{hint}')
-
-
-def _taken(where: str, kind: str | type | None) -> Arguments:
-    """What a part of the config takes."""
-    if kind is None:
-        return UNTYPED.get(where, Arguments(set(), False))
-    # mmcv builds layers from `norm_cfg` and its like, and takes out what is its own.
-    if '.' in where and where.endswith('_cfg'):
-        return Arguments(set(), False)
-    return arguments(kind)
+    if (said := has_no(node, where, key, options.get(f'{where}.type', node.get('type')))) is not None:
+        raise ConfigError(f'{FLAG} {option}: {said}')

@@ -1,12 +1,16 @@
 """mmengine's runner with its numbers checked: what means nothing is refused before training begins."""
 
+import logging
+
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader, IterableDataset
 
 from rs2sam2.engine.config_text import OnceFormattedConfig
 from rs2sam2.engine.launch import whole_number
+from rs2sam2.engine.registered import config_mistake
 from rs2sam2.engine.stopping import DeafWorker
 from rs2sam2.errors import ConfigError
 
@@ -51,6 +55,12 @@ class CheckedRunner(Runner):
             raise ConfigError(_why_empty(built))
         return built
 
+    def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs) -> MMLogger:
+        """Build the logger; raises `ConfigError` for what is no level."""
+        if isinstance(log_level, str) and not isinstance(logging.getLevelName(log_level), int):
+            raise ConfigError(f'log_level={log_level!r}: one of DEBUG, INFO, WARNING, ERROR, CRITICAL')
+        return super().build_logger(log_level, log_file, **kwargs)
+
     def set_randomness(self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
         """Seed all random states; raises `ConfigError` for what is no seed."""
         if seed is not None:
@@ -58,7 +68,10 @@ class CheckedRunner(Runner):
         super().set_randomness(seed, diff_rank_seed, deterministic)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the loop; raises `ConfigError` for numbers of epochs or iterations that mean nothing."""
+        """Build the loop; raises `ConfigError` where nothing is learned, or for numbers that mean nothing."""
+        losses = getattr(getattr(self.model, 'decode_head', None), 'losses', None)
+        if losses is not None and not len(losses):
+            raise ConfigError('model.decode_head.losses is empty: nothing would be learned; name at least one loss')
         if isinstance(loop, dict):
             for key, least in dict(max_epochs=1, max_iters=1, val_begin=0).items():
                 if loop.get(key) is not None:
@@ -72,14 +85,14 @@ class CheckedRunner(Runner):
         try:
             return super().build_param_scheduler(scheduler)
         except (TypeError, ValueError, KeyError, AssertionError) as error:
-            raise ConfigError(f'param_scheduler cannot be built: {error}') from error
+            raise config_mistake(error) or ConfigError(f'param_scheduler cannot be built: {error}') from error
 
     def build_optim_wrapper(self, optim_wrapper: dict | OptimWrapper) -> OptimWrapper:
         """Build the optimizer and its wrapper; raises `ConfigError` where their numbers mean nothing."""
         try:
             return super().build_optim_wrapper(optim_wrapper)
         except (TypeError, ValueError, KeyError, AssertionError) as error:
-            raise ConfigError(f'optim_wrapper cannot be built: {error}') from error
+            raise config_mistake(error) or ConfigError(f'optim_wrapper cannot be built: {error}') from error
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Learning rates in proportion to the samples of an update, where `auto_scale_lr` is enabled.

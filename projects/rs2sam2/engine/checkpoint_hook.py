@@ -11,6 +11,7 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from rs2sam2.engine.registered import near
 from rs2sam2.engine.train_loop import ResumableTrainLoop
 from rs2sam2.engine.work_dir import ANY_NAME, latest_checkpoint, name_latest, named_inside
 from rs2sam2.errors import ConfigError
@@ -171,6 +172,12 @@ class DurableCheckpointHook(CheckpointHook):
         self._write(runner, name, meta, old)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        for metric in self.save_best or ():
+            if metrics and metric != 'auto' and metric not in metrics:
+                raise ConfigError(
+                    f'default_hooks.checkpoint.save_best={metric!r}{near(metric, set(metrics))}: there are '
+                    f'{", ".join(map(str, metrics))}; set one of these and --resume'
+                )
         super()._save_best_checkpoint(runner, metrics)
         self._remove_old_best()
 

@@ -16,6 +16,7 @@ from mmseg.registry import RUNNERS
 from rs2sam2 import one_line
 from rs2sam2.engine.cfg_options import merge_options
 from rs2sam2.engine.config_file import read_config_file
+from rs2sam2.engine.config_keys import refuse_unknown_keys
 from rs2sam2.engine.registered import config_mistake
 from rs2sam2.errors import ConfigError, DataError, RefSegError
 from rs2sam2.locks import make_writable
@@ -66,12 +67,13 @@ def load_config(path: str, options: dict | None, launcher: str, work_dir: str | 
         work_dir: `--work-dir`; else the config's, else `work_dirs/<config's name>`.
 
     Raises:
-        ConfigError: the file is no config of this project, or an option names what is not there.
+        ConfigError: the file is no config of this project, or it or an option says what nothing takes.
     """
     cfg = read_config_file(path)
     cfg.launcher = launcher
     if options:
         merge_options(cfg, options)
+    refuse_unknown_keys(cfg)
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     return cfg
 

@@ -2,6 +2,7 @@
 
 import math
 from fnmatch import fnmatchcase
+from numbers import Real
 from typing import ClassVar
 
 from mmengine.dist import is_main_process
@@ -63,7 +64,9 @@ class RefSegOptimWrapperConstructor:
             raise ConfigError('the model has no parameter that trains; unfreeze a part of it in the config')
         wrapper_cfg = dict(self.optim_wrapper_cfg)
         optimizer_cfg = dict(wrapper_cfg.pop('optimizer'))
-        lr = optimizer_cfg['lr']
+        lr = optimizer_cfg.get('lr')
+        if not isinstance(lr, Real):
+            raise ConfigError(f'optim_wrapper.optimizer.lr={lr!r}: a number above 0')
         rates = dict(base=lr, no_decay=lr, fusion=lr * self.fusion_lr_mult)
         optimizer_cfg['params'] = [
             dict(params=[p for _, p in groups[name]], lr=rate, name=name)

@@ -1,6 +1,7 @@
 """What is registered under a name of a config, which arguments it takes, and errors that a wrong name ends in."""
 
 import inspect
+import os
 import re
 import traceback
 from collections.abc import Callable, Iterator
@@ -12,10 +13,14 @@ import mmseg.registry
 from mmengine.registry import Registry
 
 from rs2sam2.errors import ConfigError
+from rs2sam2.terminal import shortened
 
 # How Python refuses the arguments of a call, and how mmengine refuses a name.
 WRONG_ARGUMENTS = re.compile(r'(?:(.*)\.)?__init__\(\) ((?:got an unexpected|missing).*)')
 WRONG_NAME = re.compile(r'(\S+) is not in the (\S+) registry\.')
+WITHOUT_TYPE = re.compile(r'must contain the key "type", but got (\{.*\})')
+# Where values of a config are looked at, which are wrong where they are refused.
+CHECKING = re.compile(r'/mmengine/runner/\w+\.py$|/rs2sam2/models/')
 BUILDERS = {'build_from_cfg', 'build_dataloader', 'get_instance'}
 
 
@@ -83,9 +88,9 @@ def _calls(part: Callable) -> Iterator[Callable]:
             yield vars(cls)['__init__']
 
 
-def near(name: str, names: set[str]) -> str:
+def near(name: str, names: set[str], cutoff: float = 0.7) -> str:
     """' (did you mean ...?)' for a name that is nearly one of others, else ''."""
-    close = get_close_matches(name, sorted(map(str, names)), 1, 0.7)
+    close = get_close_matches(str(name), sorted(map(str, names)), 1, cutoff)
     return f' (did you mean {close[0]}?)' if close else ''
 
 
@@ -95,7 +100,8 @@ def config_mistake(error: Exception) -> ConfigError | None:
     if isinstance(error, TypeError) and (found := WRONG_ARGUMENTS.fullmatch(str(error))):
         # The innermost frame called what refused: a builder, or a part that hands on its arguments.
         if BUILDERS & set(frames) and frames[-1] in BUILDERS | {'__init__'}:
-            return ConfigError(f'the config does not fit {found[1] or "a part"}: {found[2]}')
+            guess = near(found[2].split("'")[1], arguments(found[1] or '').names) if "'" in found[2] else ''
+            return ConfigError(f'the config does not fit {found[1] or "a part"}: {found[2]}{guess}')
     elif isinstance(error, KeyError) and error.args and (found := WRONG_NAME.match(str(error.args[0]))):
         name, registry = found.groups()
         names = {one for each in registries() for one in each.module_dict if str(each.name) == registry.split('::')[-1]}
@@ -103,4 +109,14 @@ def config_mistake(error: Exception) -> ConfigError | None:
             f'the config names the type {name}, which is not in the registry {registry}{near(name, names)}: '
             'mend the name, or add the module that registers it to custom_imports'
         )
+    elif isinstance(error, TypeError | ValueError) and _is_refusal(error):
+        return ConfigError(f'the config does not fit: {shortened(" ".join(str(error).split()), 400)}')
+    elif isinstance(error, KeyError) and error.args and (found := WITHOUT_TYPE.search(str(error.args[0]))):
+        return ConfigError(f'a part of the config has no type: {shortened(found[1], 200)}')
     return None
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether an error was raised on purpose, by what looks at arguments: mmengine's runner, or one of our modules."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return (last.line or '').startswith('raise ') and bool(CHECKING.search(last.filename.replace(os.sep, '/')))

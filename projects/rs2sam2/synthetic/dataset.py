@@ -183,6 +183,8 @@ def build_demo_dataset(
         raise DataError(f'splits {splits}: ask for at least one train scene and no negative number')
     if size < 64 or not 0 <= no_target_share < 0.5:
         raise DataError(f'size {size}, no-target share {no_target_share}: use at least 64, and 0 <= share < 0.5')
+    if seed < 0 or workers < 1:
+        raise DataError(f'seed {seed}, workers {workers}: use a seed from 0 on, and at least one worker')
     places = [(split, index) for split in _SPLITS for index in range(splits.get(split, 0))]
     jobs = [_Job(split, index, f'{number:05d}.jpg') for number, (split, index) in enumerate(places)]
     tables = RRSISDTables(dict(enumerate(_RRSISD)))

@@ -6,7 +6,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
-from rs2sam2.errors import TokenizerError
+from rs2sam2.errors import ConfigError, TokenizerError
 from rs2sam2.structures import ReferringBatch
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -56,8 +56,11 @@ class RefSegDataPreProcessor(BaseDataPreprocessor):
             `inputs`, a `ReferringBatch` on the device, and `data_samples`.
 
         Raises:
+            ConfigError: the data set's pipeline gives no `inputs`.
             TokenizerError: an expression is longer than the text table, or a token id lies outside it.
         """
+        if 'inputs' not in data:
+            raise ConfigError('the pipeline of the data set gives no inputs: end it with PackRefSegInputs')
         inputs = data['inputs']
         token_ids, text_mask = self.pad(inputs.token_ids, data.get('data_samples'))
         one_view = inputs.union_image[0] is None

@@ -47,7 +47,7 @@ class LAVT(ReferringSegmentor):
         self.text_encoder = MODELS.build(text_encoder)
         self.backbone = MODELS.build(backbone, default_args=dict(text_dim=self.text_encoder.dim))
         head = dict(decode_head)
-        head['losses'] = [MODELS.build(loss) for loss in head.get('losses', ())]
+        head['losses'] = [MODELS.build(loss) for loss in head.get('losses') or ()]
         self.decode_head = MODELS.build(head, default_args=dict(in_channels=self.backbone.channels))
 
     @property

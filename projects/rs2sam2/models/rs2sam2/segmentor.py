@@ -72,7 +72,7 @@ class RS2SAM2(ReferringSegmentor):
         self.mask_prompt_generator = MODELS.build(mask_prompt_generator) if mask_prompt_generator else None
         head = dict(decode_head)
         head['text_gate'] = MODELS.build(head['text_gate']) if head.get('text_gate') else None
-        head['losses'] = [MODELS.build(loss) for loss in head.get('losses', ())]
+        head['losses'] = [MODELS.build(loss) for loss in head.get('losses') or ()]
         self.decode_head = MODELS.build(head)
         losses_read_text = any(loss.reads_text for loss in head['losses'])
         if self.neck is None and head['text_gate'] is None and not losses_read_text:
