@@ -1,6 +1,7 @@
 """Checkpoints that would take memory, depth or time that no file of tensors needs; tensors that are no numbers."""
 
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -175,3 +176,25 @@ def test_another_size_is_said_first(tmp_path):
         with pytest.raises(CheckpointError, match=r'another model size.*use the config that these') as error:
             load_into(tiny_model(), OWN, open_state_dict(save(state, tmp_path / 'a.pth')))
         assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize('name', ['x.pth', 'x.safetensors', 'folder/model.safetensors'])
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        (b'version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 34\n', 'git lfs pull'),
+        (b'<!DOCTYPE html><html>Log in</html>', 'web page'),
+    ],
+)
+def test_what_was_fetched_in_place_of_weights_is_named(tmp_path, name, content, words):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=words):
+        open_state_dict(path.parent if path.parent != tmp_path else path)
+
+
+def test_what_is_there_and_no_file_is_not_called_missing(tmp_path):
+    os.mkfifo(path := tmp_path / 'pipe.pth')
+    with pytest.raises(CheckpointError, match='is no file'):
+        open_state_dict(path)

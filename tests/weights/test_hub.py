@@ -94,6 +94,7 @@ def hub(tmp_path_factory):
         hub.add_folder('lab/one', forms['single'])
         hub.add_folder('lab/shards', forms['sharded'])
         hub.repositories['lab/empty'] = {'README.md': b'soon'}
+        hub.repositories['lab/nothing'] = {}
         hub.cards['lab/one'] = dict(license='mit')
         hub.files['old/beit3.pth'] = (forms['named'] / 'rrsisd_best.pth').read_bytes()
         yield hub
@@ -128,7 +129,19 @@ def one_line(answer: dict, *words: str) -> None:
         ('hf:a/b/', HubPlace('a/b')),
         ('hf://a/b@v1.0/c/d', HubPlace('a/b', 'v1.0', 'c/d')),
         ('hf:A-1/b.c_d@refs%2Fpr%2F1', HubPlace('A-1/b.c_d', 'refs/pr/1')),
+        ('hf:a/b/large model/x.pth', HubPlace('a/b', inside='large model/x.pth')),
         ('https://x.org/beit3.spm', Address('https://x.org/beit3.spm')),
+        ('https://huggingface.co/a/b', HubPlace('a/b')),
+        ('https://huggingface.co/a/b/tree/main', HubPlace('a/b')),
+        (
+            'https://huggingface.co/a/b/tree/v1/large%20model?not-for-all-audiences=1',
+            HubPlace('a/b', 'v1', 'large model'),
+        ),
+        ('https://hf.co/a/b/blob/refs%2Fpr%2F1/c/d.pth', HubPlace('a/b', 'refs/pr/1', 'c/d.pth')),
+        ('https://huggingface.co/a/b/resolve/main/d.pth?download=true', HubPlace('a/b', inside='d.pth')),
+        ('https://huggingface.co/datasets/a/b', Address('https://huggingface.co/datasets/a/b')),
+        ('https://huggingface.co/a/b/resolve/main/../../c', Address('https://huggingface.co/a/b/resolve/main/../../c')),
+        ('https://huggingface.co.evil.org/a/b', Address('https://huggingface.co.evil.org/a/b')),
         ('work_dirs/demo', None),
         ('hfx', None),
     ],
@@ -235,6 +248,12 @@ def test_a_file_with_another_hash_is_not_kept(client, hub):
     assert 'weights' in client('hf:lab/models/single')
 
 
+@pytest.mark.parametrize('text', ['https://', 'http://[::1', 'http://x:y/z', 'https://exa mple/x.pth', 'http://x/\n'])
+def test_what_is_no_address_is_refused(text):
+    with pytest.raises(CheckpointError, match='is no address'):
+        parse_place(text)
+
+
 @pytest.mark.parametrize(
     ('text', 'fault', 'words'),
     [
@@ -243,6 +262,7 @@ def test_a_file_with_another_hash_is_not_kept(client, hub):
         ('lab/models', None, ['several models', 'hf:lab/models/single', 'hf:lab/models/sharded']),
         ('lab/models/several', None, ['several weights files', 'hf:lab/models/several/a.pth']),
         ('lab/empty', None, ['holds no weights']),
+        ('lab/nothing', None, ['lab/nothing holds no files']),
         ('lab/one', Fault('lab/one', 403, {'X-Error-Code': 'GatedRepo'}), ['asked for it', 'hf auth login']),
         ('lab/one', Fault('lab/one', 404), ['HTTP 404', 'none of that name']),
         ('lab/one', Fault('lab/one', 500), ['HTTP 500', 'try again later']),
@@ -267,6 +287,33 @@ def test_an_address_is_kept_too_and_goes_on(client, hub):
     one_line(client(f'{hub.url}/files/none.pth'), 'HTTP 404', 'by hand')
 
 
+def test_a_page_of_the_hub_means_its_repository(client, hub):
+    found = client('hf:lab/models/single')
+    assert client(f'{hub.url}/lab/models/tree/main/single') == found
+    assert client(f'{hub.url}/lab/models/resolve/main/single/model.safetensors')['weights'] == found['weights']
+
+
+def test_an_address_is_fetched_anew_when_asked_for(client, hub):
+    address, content = (
+        f'{hub.url}/files/changing/w.pth',
+        {name: hub.files['old/beit3.pth'] + name for name in (b'1', b'2')},
+    )
+
+    def newest() -> bytes:
+        return Path(client(address, newest=True)['weights']).read_bytes()
+
+    hub.files['changing/w.pth'] = content[b'1']
+    file = Path(client(address)['weights'])
+    hub.files['changing/w.pth'] = content[b'2']
+    assert Path(client(address)['weights']).read_bytes() == content[b'1']
+    assert newest() == content[b'2']
+    sent = len(hub.bytes_sent_for('changing'))
+    assert newest() == content[b'2']
+    assert len(hub.bytes_sent_for('changing')) == sent
+    file.write_bytes(content[b'2'][:1000])
+    assert newest() == content[b'2']
+
+
 @pytest.mark.slow
 @pytest.mark.ci
 def test_offline_and_without_network(hub, client, tmp_path):
@@ -289,6 +336,14 @@ def test_a_cache_with_a_missing_shard_is_completed(client):
     shard = Path(client('hf:lab/shards')['folder']) / 'model-00002-of-00002.safetensors'
     shard.unlink()
     assert_same(dict(open_state_dict(client('hf:lab/shards')['weights'])), STATE)
+
+
+def test_a_file_that_was_cut_in_the_cache_is_mended_by_a_download(client):
+    weights = Path(client('hf:lab/models/single')['weights'])
+    weights.resolve().write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match='fetch it anew'):
+        open_state_dict(weights)
+    assert_same(dict(open_state_dict(client('hf:lab/models/single', newest=True)['weights'])), STATE)
 
 
 def test_an_index_that_leaves_its_folder_is_refused(client, hub):

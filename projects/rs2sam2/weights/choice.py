@@ -64,8 +64,10 @@ def choose(names: Iterable[str], place: HubPlace) -> Choice:
         folders.setdefault(parent, []).append(file)
     inside = [folder for folder in folders if not place.inside or f'{folder}/'.startswith(f'{place.inside}/')]
     if not inside:
+        if not names:
+            raise CheckpointError(f'{place.repo} holds no files')
         has = sorted(filter(None, folders)) or names[:8]
-        raise CheckpointError(f'{place.repo} has no {place.inside}; it has {", ".join(has) or "nothing"}')
+        raise CheckpointError(f'{place.repo} has no {place.inside}; it has {", ".join(has)}')
     found = {folder: weights for folder in inside if (weights := weights_among(folders[folder]))}
     folder = place.inside if place.inside in found else next(iter(found), None)
     if folder is None:

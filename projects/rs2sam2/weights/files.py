@@ -108,6 +108,7 @@ class StateDictFile(Mapping[str, Tensor]):
 
     def _tensors(self, file: Path) -> Mapping[str, Tensor]:
         if file not in self._open:
+            _refuse_stand_in(file)
             reader = _read_safetensors if file.suffix == '.safetensors' else _read_pickled_weights
             self._open[file], content = reader(file, self._map_location)
             self.content.update(content)
@@ -135,7 +136,7 @@ def open_state_dict(path: str | Path, map_location: Any = 'cpu') -> StateDictFil
     if file is None:
         raise CheckpointError(f'{path} holds no weights: expected one of {", ".join(FOLDER_FILES)}')
     if not file.is_file():
-        raise CheckpointError(f'{path} does not exist')
+        raise CheckpointError(f'{file} is no file' if file.exists() else f'{path} does not exist')
     if file.name.endswith('.index.json'):
         names = _read_index(file)
         return StateDictFile(path, sorted(set(names.values())), names, map_location)
@@ -297,6 +298,18 @@ def _register_tagger() -> None:
 def _tag_as_cpu(storage: Any) -> str | None:
     """What `torch.save` writes down as a tensor's device; None where the next tagger is to say it."""
     return 'cpu' if _tags_as_cpu.get() else None
+
+
+def _refuse_stand_in(file: Path) -> None:
+    """Raise a `CheckpointError` for what is found in the place of weights that were not fetched as they should be."""
+    with file.open('rb') as opened:
+        begin = opened.read(64).lower()
+    if begin.startswith(b'version https://git-lfs'):
+        raise CheckpointError(
+            f'{file} only points to the weights: run git lfs pull in its folder, or name hf:user/repo'
+        )
+    if begin.startswith((b'<!doctype html', b'<html')):
+        raise CheckpointError(f'{file} is a web page, most likely one that asks for a login: fetch the weights by hand')
 
 
 def _refuse_kind(file: Path, name: str, tensor: Tensor) -> None:

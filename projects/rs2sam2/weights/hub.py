@@ -164,7 +164,7 @@ def _download(
     version = hashlib.sha256(stamp.encode()).hexdigest()[:8]
     part = path.with_name(f'{path.name}.{version}.incomplete')
     with FileLock(lock):
-        if path.is_file():
+        if _is_here(path, size, stamp):
             return
         tell()
         if size is not None and part.is_file() and part.stat().st_size > size:
@@ -183,6 +183,20 @@ def _download(
                 f'{url} is not the published file: its sha256 is {found[:12]}..., not {sha256[:12]}...'
             )
         os.replace(part, path)
+        if stamp:
+            _version_file(path).write_text(stamp)
+
+
+def _is_here(path: Path, size: int | None, stamp: str) -> bool:
+    """Whether a file is here, whole, and as it is published: its name says so on the hub, a stamp elsewhere."""
+    if not path.is_file() or size not in (None, path.stat().st_size):
+        return False
+    version = _version_file(path)
+    return not stamp or (version.is_file() and version.read_text() == stamp)
+
+
+def _version_file(path: Path) -> Path:
+    return path.with_name(f'.{path.name}.version')
 
 
 @contextlib.contextmanager

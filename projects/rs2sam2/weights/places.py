@@ -1,16 +1,22 @@
 """Where published files are: places on the Hugging Face hub and addresses, and where the hub library caches them."""
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from rs2sam2.errors import CheckpointError
 from rs2sam2.weights.files import PICKLE_SUFFIXES
 
 SCHEME = 'hf:'
-PLACE = re.compile(r'hf:(?://)?(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^/\s]+))?(?:/(?P<inside>\S+?))?/?')
+PLACE = re.compile(r'hf:(?://)?(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^/\s]+))?(?:/(?P<inside>\S(?:.*?\S)?))?/?')
+# What a browser shows of the hub: a repository's page, or a folder's or file's.
+HUBS = ('https://huggingface.co', 'https://hf.co')
+PAGE = re.compile(r'/(?P<repo>[\w.-]+/[\w.-]+)(?:/(?:tree|blob|resolve)/(?P<revision>[^/]+)(?:/(?P<inside>.+?))?)?/?')
+_NO_MODELS = ('datasets', 'spaces', 'api', 'docs')
 # What the hub library takes for one.
 _REPO = re.compile(r'(?!.*(?:--|\.\.))(?=.{3,96}$)\w(?:[\w.-]*\w)?/\w(?:[\w.-]*\w)?', re.ASCII)
 
@@ -58,11 +64,15 @@ class Address:
 def parse_place(text: str) -> HubPlace | Address | None:
     """Read `hf:user/repo[@revision][/folder]` or an http(s) address; None for anything else.
 
+    The address of a repository's page on the hub, or of a folder or file there, means that repository.
+
     Raises:
-        CheckpointError: it begins with `hf:` and names no repository.
+        CheckpointError: it begins with `hf:` and names no repository, or with `http` and is no address.
     """
     if text.startswith(('http://', 'https://')):
-        return Address(text)
+        if not _is_address(text):
+            raise CheckpointError(f'{text} is no address of a file: write it as https://host/path')
+        return _on_hub(text) or Address(text)
     if not text.startswith(SCHEME):
         return None
     found = PLACE.fullmatch(text)
@@ -73,6 +83,30 @@ def parse_place(text: str) -> HubPlace | Address | None:
         )
     # As the hub writes it, refs%2Fpr%2F1 is a revision with slashes.
     return HubPlace(found['repo'], (found['revision'] or 'main').replace('%2F', '/'), inside)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(urlsplit(text).hostname) and urlsplit(text).port != 0 and text.isprintable() and ' ' not in text
+    except ValueError:
+        return False
+
+
+def _on_hub(address: str) -> HubPlace | None:
+    """What is meant by an address that is copied from the hub's pages; None for any other."""
+    hubs = (os.environ.get('HF_ENDPOINT', '').rstrip('/'), *HUBS)
+    hub = next((one for one in hubs if one and address.startswith(f'{one}/')), None)
+    found = PAGE.fullmatch(urlsplit(address[len(hub) :]).path) if hub else None
+    if found is None or not _REPO.fullmatch(found['repo']) or found['repo'].split('/')[0] in _NO_MODELS:
+        return None
+    if found['revision'] is None and found['repo'].endswith(('.safetensors', '.spm', *PICKLE_SUFFIXES)):
+        return None  # a file by its plain address
+    inside = unquote(found['inside'] or '')
+    return (
+        None
+        if '..' in PurePosixPath(inside).parts
+        else HubPlace(found['repo'], unquote(found['revision'] or 'main'), inside)
+    )
 
 
 def hub_constants() -> Any:
