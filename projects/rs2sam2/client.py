@@ -96,7 +96,7 @@ class Client:
         """
         content = image if isinstance(image, bytes) else Path(image).read_bytes()
         name = 'image' if isinstance(image, bytes) else Path(image).name
-        body = self._ask('POST', '/segment', self._form(options, expressions), ('image', name, content))
+        body = self._ask('POST', '/segment', _Form(_fields(options, expressions), ('image', name, content)))
         return body if options.get('format') == 'png' else self._read_json(body)
 
     def add_scene(
@@ -115,7 +115,7 @@ class Client:
         """
         named = options if path is None else {**options, 'path': str(path)}
         file = None if upload is None else ('scene', Path(upload).name, Path(upload))
-        return self._read_json(self._ask('POST', '/scenes', self._form(named, [expression]), file))
+        return self._read_json(self._ask('POST', '/scenes', _Form(_fields(named, [expression]), file)))
 
     def scene(self, job_id: str) -> dict:
         """How far a job is, or how it ended."""
@@ -167,41 +167,18 @@ class Client:
                 return told
         raise ServiceError(f'{self.address} answers, but not as rs2sam2 serve does: is the address right?')
 
-    @staticmethod
-    def _form(options: dict, expressions: Iterable[str]) -> list[tuple[str, str]]:
-        fields = [('expression', text) for text in expressions]
-        for name, value in options.items():
-            if value is not None:
-                several = value if isinstance(value, (list, tuple)) else [value]
-                fields += [(name, str(one).lower() if isinstance(one, bool) else str(one)) for one in several]
-        return fields
-
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        fields: list[tuple[str, str]] | None = None,
-        file: tuple[str, str, bytes | Path] | None = None,
-    ) -> bytes:
-        with self._open(method, path, fields, file) as answer, _clear(self.address):
+    def _ask(self, method: str, path: str, form: _Form | None = None) -> bytes:
+        with self._open(method, path, form) as answer, _clear(self.address):
             return answer.read()
 
-    def _open(
-        self,
-        method: str,
-        path: str,
-        fields: list[tuple[str, str]] | None = None,
-        file: tuple[str, str, bytes | Path] | None = None,
-    ) -> http.client.HTTPResponse:
+    def _open(self, method: str, path: str, form: _Form | None = None) -> http.client.HTTPResponse:
         headers = {} if self.token is None else {'Authorization': f'Bearer {self.token}'}
-        body = None
-        if fields is not None:
-            body = _Form(fields, file)
-            headers |= {'Content-Type': body.kind, 'Content-Length': str(body.length)}
+        if form is not None:
+            headers |= {'Content-Type': form.kind, 'Content-Length': str(form.length)}
         until = time.monotonic() + self.timeout
         while True:
             try:
-                request = urllib.request.Request(self.address + path, body, headers, method=method)
+                request = urllib.request.Request(self.address + path, form, headers, method=method)
                 with _clear(self.address):
                     return self._opener.open(request, timeout=self.timeout)
             except urllib.error.HTTPError as error:
@@ -209,6 +186,15 @@ class Client:
                 if refusal.seconds is None or time.monotonic() + refusal.seconds > until:
                     raise refusal from None
                 time.sleep(refusal.seconds)
+
+
+def _fields(options: dict, expressions: Iterable[str]) -> list[tuple[str, str]]:
+    fields = [('expression', text) for text in expressions]
+    for name, value in options.items():
+        if value is not None:
+            several = value if isinstance(value, (list, tuple)) else [value]
+            fields += [(name, str(one).lower() if isinstance(one, bool) else str(one)) for one in several]
+    return fields
 
 
 class _Form:

@@ -3,7 +3,9 @@
 import os
 import pickle
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -141,6 +143,16 @@ def test_broken_exif_says_nothing(tmp_path):
     Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(path, exif=b'Exif\0\0II*\0\xff\xff\xff\x7f')
     assert read_picture(path, 'RGB').orientation == 1
     assert image_size(path) == (8, 9)
+
+
+def test_threads_leave_the_filters_of_warnings_as_they_were(tmp_path):
+    path = tmp_path / 'a.jpg'
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(path, exif=b'Exif\0\0II*\0\xff\xff\xff\x7f')
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        sizes = set(pool.map(image_size, [path] * 200))
+    assert sizes == {(8, 9)}
+    assert warnings.filters == before
 
 
 def bomb(path, width, height):

@@ -221,6 +221,18 @@ def test_a_picture_shows_the_errors_of_each_model(tmp_path, three, monkeypatch):
     assert missed == [False, False, *(iou < 1 for iou in ious)]
 
 
+@pytest.mark.parametrize(
+    ('files', 'names'),
+    [
+        (['a/x/results.jsonl', 'b/x/results.jsonl'], ['a/x', 'b/x']),
+        (['runs/before.jsonl', 'runs/after.jsonl'], ['before', 'after']),
+        (['runs/x.jsonl', 'runs/x.jsonl'], ['1 runs', '2 runs']),
+    ],
+)
+def test_runs_are_called_by_what_tells_them_apart(files, names):
+    assert runpy.run_path(str(ROOT / 'tools/analysis_tools/compare.py'))['folder_names'](files) == names
+
+
 def test_what_cannot_be_compared_is_one_line(tmp_path, three, monkeypatch, capsys):
     plain = [replace(row, mask=None) for row in read_results(three[0])]
     write_results(plain, tmp_path / 'plain' / 'results.jsonl')

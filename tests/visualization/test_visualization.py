@@ -327,6 +327,9 @@ def test_hooks_under_the_runner(tmp_path, monkeypatch):
     assert losses['loss_ce'][0] == (1, 4.0)
     assert [x for x, _ in metrics['rrsis/mIoU']] == [2, 4]
     assert metrics['rrsis/mIoU'][0][1] == pytest.approx(100 / 3)
+    count = len(drawn)
+    run(tmp_path, work, {'by_epoch': True, 'max_epochs': 2, 'val_interval': 1}, resume=True)
+    assert len(drawn) == count  # nothing was left to do
     runner.test()
     assert sorted(path.name for path in (work / 'vis').glob('*.jpg')) == sorted(
         picture_name(f'test/{index}') for index in range(3)

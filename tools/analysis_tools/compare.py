@@ -53,13 +53,14 @@ def parse_args() -> argparse.Namespace:
 
 
 def folder_names(files: Sequence[str]) -> list[str]:
-    """Names of the runs from their folders, as short as tells them apart."""
-    parts = [Path(path).resolve().parent.parts for path in files]
-    for count in range(1, max(map(len, parts)) + 1):
-        names = ['/'.join(one[-count:]) for one in parts]
-        if len(set(names)) == len(names):
-            return names
-    return [f'{number} {name}' for number, name in enumerate(names, 1)]
+    """Names of the runs from their folders, else from their files too, as short as tells them apart."""
+    paths = [Path(path).resolve() for path in files]
+    for parts in ([path.parent.parts for path in paths], [path.with_suffix('').parts for path in paths]):
+        for count in range(1, max(map(len, parts)) + 1):
+            names = ['/'.join(one[-count:]) for one in parts]
+            if len(set(names)) == len(names):
+                return names
+    return [f'{number} {path.parent.name}' for number, path in enumerate(paths, 1)]
 
 
 def read_runs(args: argparse.Namespace) -> Runs:

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,9 @@ _TURNS = {
 _SIDES_CHANGE = (5, 6, 7, 8)
 # PIL says so without the file's name, once at opening and once at reading.
 _BROKEN_EXIF = '(Possibly c|C)orrupt EXIF data'
+_WARNINGS = threading.Lock()
+if hasattr(os, 'register_at_fork'):  # a child may not inherit it held by a thread that it has not
+    os.register_at_fork(before=_WARNINGS.acquire, after_in_parent=_WARNINGS.release, after_in_child=_WARNINGS.release)
 # Tags of a TIFF. A page is a smaller copy of another (bit 0) or its mask (bit 2).
 _PAGE_KIND, _BITS_PER_SAMPLE, _COLOUR_MAP, _SAMPLE_FORMAT = 254, 258, 320, 339
 _COPY_OR_MASK, _SIGNED = 0b101, 2
@@ -165,13 +169,20 @@ def open_image(path: str | os.PathLike, remedy: str = _REMEDY) -> Iterator[Image
         raise DataError(f'{path} cannot be decoded ({text}); {remedy}') from error
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """PIL's warnings of size and EXIF left out, by one thread at a time: what is put back then is the process's."""
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+        warnings.filterwarnings('ignore', _BROKEN_EXIF)
+        yield
+
+
 def _opened(path: str | os.PathLike, limit: int) -> Image.Image:
     # PIL's own limit is one for the process; ours is checked before anything is decoded.
     if Image.MAX_IMAGE_PIXELS is not None and limit > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = limit
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-        warnings.filterwarnings('ignore', _BROKEN_EXIF)
+    with _without_warnings():
         Image.init()
         known = [one for one in FORMATS if one in Image.OPEN]  # older Pillows have no AVIF
         return Image.open(path, formats=known)
@@ -222,8 +233,7 @@ def _orientation(image: Image.Image) -> int:
         value = None  # PIL would decode the whole picture to look for EXIF after it
     else:
         try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings('ignore', _BROKEN_EXIF)
+            with _without_warnings():
                 value = image.getexif().get(ExifTags.Base.Orientation)
         except Exception:  # EXIF that is broken says nothing; PIL raises nearly any kind
             value = None

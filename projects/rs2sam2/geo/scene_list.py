@@ -71,7 +71,10 @@ def _expand(given: str) -> list[ListedScene]:
         names = sorted(name for name in os.listdir(path) if not name.startswith(_MACOS))
         scenes = [os.path.join(given, name) for name in names if Path(name).suffix.lower() in raster_suffixes()]
         if not scenes:
-            raise DataError(f'the folder {given} holds no raster; name files, a folder of them, or a pattern')
+            raise DataError(
+                f'the folder {given} holds no raster; name files, a folder of them, or a pattern, such as '
+                f'{os.path.join(given, "**", "*.tif")!r} for those in its folders too'
+            )
         return [_named(scene) for scene in scenes]
     if glob.has_magic(given) and not os.path.exists(path):
         names = sorted(name for name in glob.glob(given, recursive=True) if not Path(name).name.startswith(_MACOS))

@@ -134,9 +134,13 @@ class CurvesHook(Hook):
     A resumed run draws the earlier runs of its work folder too. Only the main process draws.
     """
 
+    def before_train(self, runner: Runner) -> None:
+        """Note where training begins."""
+        self._begun = runner.iter
+
     def after_train(self, runner: Runner) -> None:
         """Draw the curves."""
-        if not is_main_process():
+        if not is_main_process() or runner.iter == self._begun:  # a finished run that was resumed
             return
         now = Path(runner.log_dir) / 'vis_data' / 'scalars.json'
         if not now.is_file():
