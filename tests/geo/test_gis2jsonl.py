@@ -324,6 +324,16 @@ def test_missing_values_and_whole_numbers_of_a_column(tmp_path):
     assert said['text'] == [('a roof', '3'), ('a two-line roof', '7'), ('nan', '1099511627776')]
 
 
+@pytest.mark.filterwarnings('ignore:invalid value encountered')  # shapely's, of what the test writes
+def test_a_corner_that_is_no_number_and_a_negative_seed(tmp_path):
+    source = raster(tmp_path / 'scene.tif')
+    file = vector(tmp_path / 'endless.gpkg', [box(10, 10, 60, 60), box(10, 10, np.inf, 60)], ['a', 'b'])
+    with pytest.raises(DataError, match='feature 2 has a corner that is no finite number'):
+        make_tiles([source], file, 'text', tmp_path / 'out')
+    with pytest.raises(DataError, match='seed -1: give a whole number from 0 on'):
+        make_tiles([source], file, 'text', tmp_path / 'out', seed=-1)
+
+
 @pytest.mark.parametrize('shares', [('nan', '1', '1'), ('-1', '1', '1'), ('0', '0', '0'), ('inf', '1', '1')])
 def test_shares_that_are_no_shares(tmp_path, monkeypatch, capsys, shares):
     source = raster(tmp_path / 'scene.tif')

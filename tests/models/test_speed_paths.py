@@ -70,6 +70,12 @@ def test_a_trunk_in_parts_equals_the_whole_one_and_gets_no_more_at_once(position
     assert (len(seen) > len(whole)) == (positions < 10_000)
 
 
+def test_a_graph_of_any_batch_is_not_asked_how_large_this_one_is(monkeypatch):
+    """torch.export would hold its graph to the answer, and refuse to make one of any batch."""
+    monkeypatch.setattr(torch.compiler, 'is_compiling', lambda: True)
+    assert parts.in_parts(lambda x: x, 'has no shape') == 'has no shape'
+
+
 @pytest.mark.parametrize('size', [64, 96, 160])
 @pytest.mark.parametrize('windows', [(8, 4, 4, 2), (8, 4, 14, 7), (8, 4, 16, 8), (4, 4, 2, 2)])
 def test_trunk_equals_the_sam2_package(size, windows):

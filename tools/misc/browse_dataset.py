@@ -16,7 +16,7 @@ from rich.progress import track
 from rs2sam2.datasets.stable_hash import stable_hash
 from rs2sam2.datasets.transforms import TokenizeExpression
 from rs2sam2.engine.arguments import config_parser
-from rs2sam2.engine.launch import load_config, one_line_errors
+from rs2sam2.engine.launch import load_config, one_line_errors, whole_number
 from rs2sam2.errors import ConfigError
 from rs2sam2.visualization.figure import Panel, contact_sheet, draw_figure, fit
 from rs2sam2.visualization.overlay import HIT, draw_regions
@@ -69,6 +69,7 @@ def main() -> None:
     if loader is None:
         raise ConfigError(f'{args.config} has no {args.split}_dataloader')
     init_default_scope('mmseg')
+    whole_number('--seed', args.seed, 0, 2**32 - 1)
     np.random.seed(args.seed)  # noqa: NPY002 - the transforms draw from numpy's global state
     dataset = DATASETS.build(loader.dataset)
     steps = [step for step in dataset.pipeline.transforms if isinstance(step, TokenizeExpression)]

@@ -41,11 +41,12 @@ class OnceCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Look at options and their order as they were typed, before they are parsed in earnest."""
         typed, _, order = self.make_parser(ctx).parse_args(args=list(args))
-        for param in order:
+        params: list[Any] = order
+        for param in params:
             values = typed.get(param.name)
             if '' in (values if isinstance(values, list | tuple) else [values]):
                 raise typer.BadParameter('it is empty; name something, or leave it out', ctx, param)
-        once: list[Any] = [param for param in order if param.param_type_name == 'option' and not param.multiple]
+        once: list[Any] = [param for param in params if param.param_type_name == 'option' and not param.multiple]
         for param in once:
             if once.count(param) > 1 and not param.is_eager:
                 raise typer.BadParameter('it is given more than once; give it once', ctx, param)

@@ -17,7 +17,7 @@ from rs2sam2.datasets.coco import CocoImage, read_coco, said_name
 from rs2sam2.datasets.images import read_image
 from rs2sam2.datasets.masks import decode_segmentation, encode_mask
 from rs2sam2.datasets.rrsisd_layout import IMAGE_FOLDER, RRSISDTables, new_folder
-from rs2sam2.datasets.splits import DEFAULT_SHARES, check_shares, empty_splits, split_images
+from rs2sam2.datasets.splits import DEFAULT_SHARES, check_draw, empty_splits, split_images
 from rs2sam2.datasets.stable_hash import stable_hash
 from rs2sam2.errors import DataError
 from rs2sam2.text.colours import COLOURS, measure_colour
@@ -287,7 +287,7 @@ def convert_coco(
         DataError: The COCO file, an image or an argument cannot be used, or nothing can be said.
     """
     shares = shares or DEFAULT_SHARES
-    check_shares(shares)
+    check_draw(shares, seed)
     if per_object < 1 or several < 0 or not 0 <= no_target_share < 0.5:
         raise DataError(
             f'per_object {per_object}, several {several}, no_target_share {no_target_share}: use at least 1, at least '

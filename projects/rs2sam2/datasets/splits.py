@@ -12,12 +12,14 @@ from rs2sam2.errors import DataError
 DEFAULT_SHARES = dict(zip(SPLITS, (0.7, 0.1, 0.2), strict=True))
 
 
-def check_shares(shares: dict[str, float]) -> None:
-    """Check the shares of the splits.
+def check_draw(shares: dict[str, float], seed: int) -> None:
+    """Check the shares of the splits, and the seed of their draw.
 
     Raises:
-        DataError: An unknown split, a share that is negative or no finite number, or only zeros.
+        DataError: An unknown split, a share that is negative or no finite number, only zeros, or a negative seed.
     """
+    if seed < 0:
+        raise DataError(f'seed {seed}: give a whole number from 0 on')
     usable = shares and all(isinstance(share, Real) and 0 <= share < math.inf for share in shares.values())
     if not usable or set(shares) - set(SPLITS) or not 0 < sum(shares.values()) < math.inf:
         raise DataError(f'shares {shares} of the splits: give finite numbers, not below 0, for {", ".join(SPLITS)}')

@@ -14,7 +14,7 @@ from rasterio.warp import transform as reproject
 
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.geo.sources import GDAL_ERRORS
-from rs2sam2.geo.vector_sources import check_vector
+from rs2sam2.geo.vector_sources import check_vector, gdal_reason
 
 
 class AreaOfInterest:
@@ -54,11 +54,6 @@ def _polygonal(shape: shapely.Geometry) -> shapely.MultiPolygon:
     return shapely.MultiPolygon([part for part in parts if part.geom_type == 'Polygon' and part.area > 0])
 
 
-def _reason(error: Exception, path: Path) -> str:
-    """GDAL's first sentence."""
-    return ' '.join(str(error).split()).partition('; It might help')[0].replace(str(path), path.name)
-
-
 def read_aoi(
     path: str | os.PathLike, crs: CRS | None, transform: Affine, shape: tuple[int, int]
 ) -> tuple[AreaOfInterest, list[str]]:
@@ -83,8 +78,9 @@ def read_aoi(
         meta, _, geometry, _ = pyogrio.raw.read(str(path), columns=[])
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         what = 'is a folder, and none that is a vector file' if path.is_dir() else 'cannot be read as a vector file'
-        raise DataError(f'{path} {what} ({_reason(error, path)}); name a file of polygons') from error
-    shapes = shapely.from_wkb(geometry)
+        raise DataError(f'{path} {what} ({gdal_reason(error, path)}); name a file of polygons') from error
+    with np.errstate(invalid='ignore'):  # of corners that are no finite numbers, which are looked for below
+        shapes = shapely.from_wkb(geometry)
     areas = [area for one in shapes if one is not None and (area := _polygonal(one)).area > 0]
     if not areas:
         raise DataError(f'{path} holds no polygons with an area; the area of interest is polygons')

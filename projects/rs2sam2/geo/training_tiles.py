@@ -21,13 +21,13 @@ from rasterio.features import rasterize
 from rs2sam2.datasets.base import SPLITS
 from rs2sam2.datasets.masks import encode_mask
 from rs2sam2.datasets.rrsisd_layout import new_folder
-from rs2sam2.datasets.splits import DEFAULT_SHARES, check_shares, empty_splits
+from rs2sam2.datasets.splits import DEFAULT_SHARES, check_draw, empty_splits
 from rs2sam2.errors import ConfigError, DataError
 from rs2sam2.geo.ground import to_crs
 from rs2sam2.geo.reader import SceneReader
 from rs2sam2.geo.sources import GDAL_ERRORS, gdal_env
 from rs2sam2.geo.tile_splits import split_tiles
-from rs2sam2.geo.vector_sources import check_encoding, check_vector, encoding_notes
+from rs2sam2.geo.vector_sources import check_encoding, check_vector, encoding_notes, gdal_reason
 from rs2sam2.json_text import json_line
 
 NO_TEXT, OUTSIDE, CUT, NO_DATA, BETWEEN, IN_TILE = (
@@ -120,13 +120,13 @@ def read_features(
             f'{path}: its words are not {error.encoding} ({error.reason}); name their encoding with --encoding'
         ) from error
     except pyogrio.errors.DataSourceError as error:
-        text = ' '.join(str(error).split())
-        raise DataError(f'{path} cannot be read as a vector file ({text}); is it whole?') from error
+        raise DataError(f'{path} cannot be read as a vector file ({gdal_reason(error, path)}); is it whole?') from error
     if meta['crs'] is None:
         raise DataError(f'{path} has no CRS; set it in your GIS')
     if not len(ids):
         raise DataError(f'{path} has no features; draw some, or name another layer')
-    shapes = shapely.from_wkb(geometry)
+    with np.errstate(invalid='ignore'):  # of corners that are no finite numbers, which are looked for below
+        shapes = shapely.from_wkb(geometry)
     kinds = shapely.get_type_id(shapes)
     other = ~np.isin(kinds, (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
     if other.any():
@@ -135,6 +135,8 @@ def read_features(
             f'{path}: {other.sum():,} of {len(ids):,} features are no polygons (feature {ids[other][0]} is {what}); '
             'buffer or remove them'
         )
+    if (endless := ~np.isfinite(shapely.bounds(shapes)).all(axis=1) & ~shapely.is_empty(shapes)).any():
+        raise DataError(f'{path}: feature {ids[endless][0]} has a corner that is no finite number; mend or remove it')
     broken = ~shapely.is_valid(shapes)
     shapes[broken] = shapely.make_valid(shapes[broken])
     by_name = dict(zip(meta['fields'], values, strict=True))
@@ -359,7 +361,7 @@ def make_tiles(
         ConfigError: An argument has no such value.
     """
     shares = shares or DEFAULT_SHARES
-    check_shares(shares)
+    check_draw(shares, seed)
     if tile < 64 or not 0 < min_share <= 1:
         raise ConfigError(f'tile {tile}, min_share {min_share}: use at least 64, and 0 < share <= 1')
     stems = Counter(Path(raster).stem for raster in rasters)

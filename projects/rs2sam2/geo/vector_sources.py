@@ -49,6 +49,12 @@ def check_vector(path: str | os.PathLike) -> list[str]:
     return []
 
 
+def gdal_reason(error: Exception, path: str | os.PathLike) -> str:
+    """What GDAL says of a vector file, without its advice to programmers."""
+    text = ' '.join(str(error).split()).partition('; It might help')[0]
+    return text.replace(os.fspath(path), Path(path).name)
+
+
 def check_encoding(path: str | os.PathLike, encoding: str | None) -> None:
     """Refuse an encoding that is none, or a file that says its own.
 

@@ -20,8 +20,11 @@ def in_parts(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         What it makes of all entries.
     """
     first = inputs[0]
+    # First: a graph of any batch may not ask how large this one is.
+    if torch.compiler.is_compiling() or first.device.type != 'cpu' or torch.is_grad_enabled():
+        return function(*inputs)
     size = max(1, POSITIONS * first.shape[0] * first.shape[-1] // max(1, first.numel()))
-    if first.shape[0] <= size or first.device.type != 'cpu' or torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if first.shape[0] <= size:
         return function(*inputs)
     parts = zip(*(one.split(size) for one in inputs), strict=True)
     whole, begin = None, 0
