@@ -56,3 +56,14 @@ def stop_by_exception() -> Iterator[None]:
         for number in ours:
             if signal.getsignal(number) is stop:
                 signal.signal(number, before[number])
+
+
+def end_by_signals() -> None:
+    """Let signals end this worker process at once, as the system does; what the caller ignores stays ignored.
+
+    A forked worker inherits handlers of Python's, which run between two steps of Python's alone: where it waits for a
+    lock at that moment it would wait for ever, and whoever ends it would wait for it.
+    """
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)

@@ -1,5 +1,6 @@
 """Signals to stop: a checkpoint is written where training can go on from, and it goes on as if nothing had been."""
 
+import multiprocessing
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import pytest
 from helpers.paths import ROOT
 from helpers.trainings import Training, assert_same_training
 from rs2sam2.engine.work_dir import latest_checkpoint
+from rs2sam2.signals import end_by_signals, stop_by_exception
 from rs2sam2.weights.files import load_pickle
 
 TERM, USR1 = int(signal.SIGTERM), int(signal.SIGUSR1)
@@ -102,3 +104,10 @@ def test_two_trainings_in_one_work_dir(site, forks):
     second.run()
     assert load_pickle(first.work_dir / 'epoch_1.pth')['meta']['epoch'] == 1
     assert not (first.work_dir / '.lock').exists()
+
+
+def test_a_worker_of_a_pool_ends_at_once():
+    """Where it inherits a handler of Python's, a lock that it waits for keeps it from ending, and the pool from too."""
+    with stop_by_exception(), multiprocessing.get_context('fork').Pool(1, end_by_signals) as pool:
+        assert pool.apply(signal.getsignal, (TERM,)) == signal.SIG_DFL
+        assert pool.apply(signal.getsignal, (USR1,)) == signal.SIG_DFL

@@ -13,6 +13,7 @@ from rs2sam2.datasets.base import RefSegDataset
 from rs2sam2.datasets.images import read_picture
 from rs2sam2.datasets.transforms import LoadReferringMask
 from rs2sam2.errors import DataError, RefSegError, TokenizerError, TurnError
+from rs2sam2.signals import end_by_signals
 from rs2sam2.symmetry import SYMMETRIES
 from rs2sam2.text.directions import turn
 
@@ -228,7 +229,7 @@ def _look_at_all(images: list[_Image], workers: int) -> Iterator[_Looked]:
     if workers <= 1:
         yield from map(_look_at, images)
         return
-    with multiprocessing.get_context().Pool(workers) as pool:
+    with multiprocessing.get_context().Pool(workers, end_by_signals) as pool:
         yield from pool.imap(_look_at, images, chunksize=8)
 
 

@@ -20,6 +20,7 @@ from rs2sam2.datasets.rrsisd_layout import IMAGE_FOLDER, RRSISDTables, new_folde
 from rs2sam2.datasets.splits import DEFAULT_SHARES, check_draw, empty_splits, split_images
 from rs2sam2.datasets.stable_hash import stable_hash
 from rs2sam2.errors import DataError
+from rs2sam2.signals import end_by_signals
 from rs2sam2.text.colours import COLOURS, measure_colour
 from rs2sam2.text.grammar import ReferredObject, Wording, absent_expression, describe_groups, describe_objects
 
@@ -239,7 +240,7 @@ def _each(images: list[CocoImage], options: _Options, workers: int) -> Iterator[
     if workers <= 1:
         yield from map(describe, images)
         return
-    with multiprocessing.get_context().Pool(workers) as pool:
+    with multiprocessing.get_context().Pool(workers, end_by_signals) as pool:
         yield from pool.imap(describe, images, chunksize=4)
 
 

@@ -15,6 +15,7 @@ from rs2sam2.datasets.masks import encode_mask
 from rs2sam2.datasets.rrsisd import RRSISDDataset
 from rs2sam2.datasets.rrsisd_layout import IMAGE_FOLDER, RRSISDTables, new_folder
 from rs2sam2.errors import DataError
+from rs2sam2.signals import end_by_signals
 from rs2sam2.synthetic.scene import CATEGORIES, Scene, draw_scene
 from rs2sam2.synthetic.tokenizer import train_tokenizer
 from rs2sam2.text.grammar import (
@@ -140,7 +141,7 @@ def _map(make: Callable[[_Job], _Described], jobs: list[_Job], workers: int) -> 
     if workers <= 1:
         yield from map(make, jobs)
         return
-    with multiprocessing.get_context().Pool(workers) as pool:
+    with multiprocessing.get_context().Pool(workers, end_by_signals) as pool:
         yield from pool.imap(make, jobs, chunksize=8)
 
 
