@@ -9,6 +9,7 @@ import os
 import warnings
 from importlib.util import find_spec
 
+from rs2sam2.collecting import without_collecting
 from rs2sam2.not_now import not_now
 
 if find_spec('torch') is not None:
@@ -19,6 +20,7 @@ if find_spec('torch') is not None:
         contextlib.redirect_stdout(_nowhere),
         warnings.catch_warnings(),
         not_now('transformers'),
+        without_collecting(),
     ):
         warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
         from rs2sam2 import registration, registry

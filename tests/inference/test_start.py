@@ -1,5 +1,6 @@
 """What a new process does before its first mask, and what it leaves for later."""
 
+import gc
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ import pytest
 import torch
 from mmengine.registry import OPTIMIZERS
 
+from rs2sam2.collecting import without_collecting
 from rs2sam2.engine.adafactor import adafactor
 from rs2sam2.files import digest
 from rs2sam2.inference import RefSegInferencer, inferencer
@@ -62,6 +64,20 @@ def test_a_package_is_missing_only_for_a_while():
     assert __import__(name).__name__ == name
     with not_now(name):
         assert __import__(name)  # what is there stays
+
+
+def test_garbage_is_looked_for_again_after_an_import():
+    assert gc.isenabled()
+    with without_collecting(), without_collecting():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with without_collecting():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_adafactor_is_there_for_those_who_ask():
