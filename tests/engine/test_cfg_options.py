@@ -179,6 +179,6 @@ def test_a_slip_in_a_config_file_is_refused(tmp_path, line, words):
 
 def test_a_variable_may_be_called_anything_else(tmp_path):
     path = tmp_path / 'mine.py'
-    lines = 'train_data = dict()\nmy_model = dict(decode_hed=1)\nnum_epochs = 7\n'
+    lines = 'train_data = optim_wrapper_cfg = dict()\nmy_train_dataloader = dict(batch=1)\nnum_epochs = 7\n'
     path.write_text(f"_base_ = ['{ROOT}/configs/rs2sam2_tiny_demo.py']\n" + lines)
     assert load_config(str(path), None, 'none', None).num_epochs == 7

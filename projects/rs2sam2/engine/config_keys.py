@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from rs2sam2.engine.registered import Arguments, arguments, near
 from rs2sam2.errors import ConfigError
 
-_SLIP = 0.85  # a variable of a config file may be called anything; so much alike it is a section's name with a slip
+_SLIP = 0.85  # a variable may be called anything, `optim_wrapper_cfg` too; so much alike it is a section with a slip
 # What a config may say beside the arguments of a runner.
 SECTIONS = {name for name in inspect.signature(Runner.__init__).parameters if name not in ('self', 'cfg')} | {
     'activation_checkpointing', 'compile', 'custom_imports', 'efficient_conv_bn_eval', 'find_unused_parameters',
@@ -52,7 +52,8 @@ def refuse_unknown_keys(cfg: Config) -> None:
             takes, or a variable is called almost like a section of the config.
     """
     for name in cfg:
-        if name not in SECTIONS and (guess := near(name, SECTIONS, _SLIP)):
+        is_longer = any(name.startswith(f'{one}_') or name.endswith(f'_{one}') for one in SECTIONS)
+        if name not in SECTIONS and not is_longer and (guess := near(name, SECTIONS, _SLIP)):
             raise ConfigError(f'{cfg.filename}: {name} is no section of a config{guess}')
     for where, node in _parts({name: cfg[name] for name in cfg if name in SECTIONS}):
         for key in node if where and where != 'default_hooks' else ():
