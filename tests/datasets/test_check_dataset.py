@@ -186,8 +186,10 @@ def test_check_tool(config, monkeypatch, capsys):
     assert 'bad image: 1' in capsys.readouterr().out
     assert 'a.png is missing' in json.loads((config.parent / 'report.json').read_text())['findings']['bad image'][0]
     assert tool(monkeypatch, name, config.parent / 'none.py') == 2
-    other = ['--cfg-options', 'train_dataloader.dataset.type=BaseSegDataset']
-    assert tool(monkeypatch, name, config, *other) == 2
+    other = config.with_name('other.py')
+    dataset = "dict(_delete_=True, type='BaseSegDataset')"
+    other.write_text(f"_base_ = ['{config.name}']\ntrain_dataloader = dict(dataset={dataset})\n")
+    assert tool(monkeypatch, name, other) == 2
     assert 'no referring data set' in capsys.readouterr().err
 
 

@@ -80,6 +80,8 @@ def whole(tensor: Tensor) -> Tensor:
 def one_step(model: nn.Module, options: dict, part: slice) -> tuple[dict, dict, float]:
     """Gradients, weights after one update, and the norm of the gradients that was logged (0 for none)."""
     wrapper = build_wrapper(model, options)
+    # One for the whole process: of what ran before there may be some.
+    wrapper.message_hub.log_scalars.pop('train/grad_norm', None)
     gradients = {}
     plain = model.module if hasattr(model, 'module') else model
 

@@ -265,7 +265,7 @@ def unknown_type(copy, text):
         (no_validation_batch, ["split 'val'", 'has no batch', 'drop_last=False']),
         (unknown_argument, ['RS2SAM2', 'decode_hed']),
         (unknown_argument_of_a_parent, ['RRSISMetric', 'protocoll']),
-        (unknown_argument_of_a_loader, ['DataLoader', 'batchsize']),
+        (unknown_argument_of_a_loader, ['train_dataloader has no batchsize', 'did you mean batch_size?']),
         (unknown_type, ['type RS2SAM,', 'did you mean RS2SAM2?', 'custom_imports']),
         (no_data, ['data_root', 'nowhere', 'is not a folder']),
         (not_a_pickle, ['refs(unc).p', 'pickle']),

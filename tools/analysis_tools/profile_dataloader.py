@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
 def draw_dataset(cfg: Config, folder: Path, args: argparse.Namespace) -> None:
     """Draw scenes and let the config's training set read them, with the scenes' own tokenizer."""
     count, size = (4, 128) if args.tiny else (max(8, args.samples // 4), DRAWN_SIZE)
-    build_demo_dataset(folder, {'train': count, 'val': 1, 'test': 1}, size=size, workers=args.workers)
+    build_demo_dataset(folder, {'train': count, 'val': 1, 'test': 1}, size=size, workers=max(1, args.workers))
     model = next((folder / 'tokenizer').iterdir())
     pieces = SentencePieceProcessor(model_file=str(model)).get_piece_size()
     dataset = cfg.train_dataloader.dataset
