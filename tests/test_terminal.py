@@ -1,5 +1,6 @@
 """Text on the terminal, errors as one line, signals, and the lock of an output folder."""
 
+import atexit
 import os
 import signal
 import subprocess
@@ -8,9 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from helpers.training_site import imported
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.errors import DataError, OutputError, RefSegError
 from rs2sam2.evaluation.tables import plain_table
@@ -148,3 +151,22 @@ def test_folders_that_cannot_be_written_are_found_by_trying(tmp_path):
     for folder in (tmp_path / 'file', tmp_path / 'file/below', tmp_path / ('x' * 300), Path('/proc/here')):
         with pytest.raises(OutputError, match='cannot be written'):
             make_writable(folder)
+
+
+def end_in_a_group(folder: Path, fails: bool) -> None:
+    dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=0, world_size=1)
+    atexit.register((folder / 'at exit').touch)
+    with one_line_errors():
+        if fails:
+            raise DataError('a.png is missing')
+    (folder / 'went on').touch()
+
+
+@pytest.mark.parametrize(('fails', 'code'), [(False, 0), (True, 2)])
+def test_one_of_several_processes_ends_at_once_but_in_order(tmp_path, fails, code):
+    process = imported().Process(target=end_in_a_group, args=(tmp_path, fails))
+    process.start()
+    process.join()
+    assert process.exitcode == code
+    assert (tmp_path / 'at exit').exists()
+    assert not (tmp_path / 'went on').exists()

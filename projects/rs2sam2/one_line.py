@@ -1,5 +1,6 @@
 """What a run says when it cannot go on: one line for a user's mistake or a stop; bugs keep their traceback."""
 
+import atexit
 import contextlib
 import os
 import sys
@@ -19,7 +20,7 @@ def one_line_errors(
     """Print a `RefSegError` as one line on stderr and exit with 2; other errors are bugs and keep their traceback.
 
     Ctrl+C, SIGTERM and SIGHUP end what runs in order, with one line (see `rs2sam2.signals`). Of several processes
-    of torch's the first one speaks; a process group is left.
+    of torch's the first one speaks, and each ends here.
 
     Args:
         when_stopped: what the line of a stop says besides.
@@ -47,10 +48,9 @@ def one_line_errors(
             raise
         if not isinstance(told, TrainingError) or _rank() == 0:
             print(f'error: {told}', file=sys.stderr)
-        _leave_process_group()
+        _end_in_group(EXIT_BAD_INPUT)
         sys.exit(EXIT_BAD_INPUT)
-    # Not left to the end of the interpreter, where threads of the group may still be at work.
-    _leave_process_group()
+    _end_in_group(0)
 
 
 def _process_group() -> ModuleType | None:
@@ -64,6 +64,17 @@ def _rank() -> int:
     return int(os.environ.get('RANK', 0)) if group is None else group.get_rank()
 
 
-def _leave_process_group() -> None:
-    if (group := _process_group()) is not None:
+def _end_in_group(status: int) -> None:
+    """End here where this process is one of several, with all that Python does at its end but taking itself down.
+
+    gloo's threads may still put away the last collective's tensors, for which they need an interpreter: where that is
+    gone, or going, the process is aborted after all its work is done.
+    """
+    if (group := _process_group()) is None:
+        return
+    if group.get_backend() != 'gloo':
         group.destroy_process_group()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -53,7 +53,8 @@ def _process(rank: int, world_size: int, folder: str, work: Callable, arguments:
     torch.set_num_threads(1)
     dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=world_size)
     _returned(Path(folder), rank).write_bytes(pickle.dumps(work(rank, *arguments)))
-    dist.destroy_process_group()
+    # Taken down otherwise, while threads of the group may still be at work.
+    os._exit(0)
 
 
 def _log(folder: Path, rank: int) -> Path:
