@@ -74,6 +74,8 @@ TO_RUN = [
     'rs2sam2_siglip_rrsisd',
     'rs2sam2_tiny_demo',
     'rs2sam2_tiny_demo_several',
+    'rs2sam2_tiny_demo_windows',
+    'rs2sam2_tiny_demo_more_windows',
     'rs2sam2_tiny_demo_short',
     'rs2sam2_tiny_demo_plus',
     'rs2sam2_tiny_nwpu_vhr10',

@@ -5,13 +5,15 @@ python tools/demo.py [--train] [--data DIR] [--work-dir DIR]
 The model named `demo` travels with the package: it segments a drawn scene and is tested on scenes that it has not seen,
 as they are and with expressions or images shuffled. Then the same network is trained from scratch for two minutes.
 All of it runs as a user would run it: rs2sam2 segment, tools/test.py, tools/train.py. With `--train` the network is
-trained as the embedded one was, first on sentences that mean one object, then also on those that mean several, and
-tested in its place. What is already there is used again.
+trained as the embedded one was, first on sentences that mean one object, then also on those that mean several, then
+also on windows of larger scenes, twice, and tested in its place. What is already there is used again.
 """
 
+import functools
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -22,7 +24,7 @@ from rs2sam2.engine.arguments import make_parser
 from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.engine.tool_runs import run_command, run_tool
 from rs2sam2.evaluation.results import SampleResult, bootstrap_interval, read_results, summarise
-from rs2sam2.synthetic.dataset import build_demo_dataset
+from rs2sam2.synthetic.dataset import build_demo_dataset, build_window_dataset
 from rs2sam2.terminal import plain, plain_console
 from rs2sam2.text.position import uses_position
 from rs2sam2.visualization.figure import contact_sheet
@@ -31,24 +33,33 @@ TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs'
 CONFIG, SHORT = CONFIGS / 'rs2sam2_tiny_demo.py', CONFIGS / 'rs2sam2_tiny_demo_short.py'
 SEVERAL = CONFIGS / 'rs2sam2_tiny_demo_several.py'
+WINDOWS, MORE_WINDOWS = CONFIGS / 'rs2sam2_tiny_demo_windows.py', CONFIGS / 'rs2sam2_tiny_demo_more_windows.py'
 EMBEDDED = 'demo'
 SCENES = dict(train=2000, val=40, test=150)
-SIZE = 160
+SIZE, MOSAICS = 160, 2400
 DRAWN, PICTURES = 90, 6
 CONTROLS = {'as they are': None, 'expressions shuffled': 'shuffled_expressions', 'images shuffled': 'shuffled_images'}
 FIRST = 'images/rrsisd/JPEGImages/02120.jpg', 'the baseball field'
 console = plain_console()
 
 
-def draw_data(folder: Path) -> None:
-    """Draw the embedded data set, unless it is there."""
+def draw(what: str, folder: Path, count: int, build: Callable[..., Path], *args: object, **options: object) -> None:
+    """Draw one of the data sets, unless it is there."""
     if not folder.exists():
-        columns = (TextColumn('drawing scenes'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn(f'drawing {what}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
-            task = bar.add_task('', total=sum(SCENES.values()))
-            cores = os.cpu_count() or 1
-            build_demo_dataset(folder, SCENES, SIZE, workers=cores, progress=lambda n, _: bar.update(task, completed=n))
-    print(plain(f'data set: {folder}'))
+            task = bar.add_task('', total=count)
+            done = functools.partial(bar.update, task)
+            build(folder, *args, **options, workers=os.cpu_count() or 1, progress=lambda n, _: done(completed=n))
+    print(plain(f'{what}: {folder}'))
+
+
+def draw_data(folder: Path, with_windows: bool) -> None:
+    """Draw the embedded data set, and the windows that the training of the embedded model needs beside it."""
+    draw('scenes', folder, sum(SCENES.values()), build_demo_dataset, SCENES, SIZE)
+    for seed, name in enumerate(('windows', 'more_windows') if with_windows else ()):
+        windows = folder.with_name(f'{folder.name}_{name}')
+        draw('mosaics', windows, MOSAICS, build_window_dataset, MOSAICS, SIZE, seed=seed)
 
 
 def run(tool: str, *args: object) -> None:
@@ -96,7 +107,7 @@ def main() -> None:
     """Draw, segment, test, train, show."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        '--train', action='store_true', help='the whole training of the embedded model (about 18 minutes)'
+        '--train', action='store_true', help='the whole training of the embedded model (about 100 minutes)'
     )
     parser.add_argument('--data', default='data/demo', type=Path, help='folder of the data set')
     parser.add_argument('--work-dir', type=Path, help='folder of all else (work_dirs/demo; work_dirs/demo_train)')
@@ -105,13 +116,15 @@ def main() -> None:
     begin = time.time()
 
     console.rule('1  data: aerial-looking scenes with referring expressions, in the layout of RRSIS-D')
-    draw_data(args.data)
+    draw_data(args.data, args.train)
     if args.train:
         console.rule('2  training: tools/train.py on two processes')
-        run('train.py', CONFIG, '--work-dir', work_dir / 'first', '--resume')
-        (first,) = (work_dir / 'first').glob('best_*.pth')
-        run('train.py', SEVERAL, '--work-dir', work_dir, '--resume', '--cfg-options', f'load_from={first}')
-        (model,) = work_dir.glob('best_*.pth')
+        folders = [work_dir / name for name in ('first', 'second', 'third')] + [work_dir]
+        options: list[str] = []
+        for config, folder in zip((CONFIG, SEVERAL, WINDOWS, MORE_WINDOWS), folders, strict=True):
+            run('train.py', config, '--work-dir', folder, '--resume', *options)
+            (model,) = folder.glob('best_*.pth')
+            options = ['--cfg-options', f'load_from={model}']
     else:
         console.rule('2  segment: rs2sam2 segment with the model that travels with the package')
         picture, expression = args.data / FIRST[0], FIRST[1]

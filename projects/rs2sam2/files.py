@@ -49,7 +49,7 @@ def require_utf8(path: str | os.PathLike, error: Callable[[str], RefSegError] = 
     try:
         os.path.abspath(path).encode()
     except UnicodeEncodeError as reason:
-        raise error(f'{os.fspath(path)}: GDAL takes names in UTF-8 alone, and this one is not; rename it') from reason
+        raise error(f'{os.fspath(path)}: this name is no UTF-8, which is needed here; rename it') from reason
 
 
 def open_regular(

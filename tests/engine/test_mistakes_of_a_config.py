@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from mmcv.transforms import BaseTransform, Compose
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS, MODELS, TRANSFORMS
@@ -82,6 +83,11 @@ def test_a_best_score_that_nobody_measures():
         hook._save_best_checkpoint(SimpleNamespace(), dict(mIoU=1.0))
 
 
+class _OwnTable(BaseTransform):
+    def transform(self, results):
+        return dict(results, **{}['img'])
+
+
 def test_a_pipeline_without_its_ends(tmp_path):
     (tmp_path / 'train.jsonl').write_text('{"image": "a.png", "expression": "the ship", "boxes": [[0, 0, 2, 2]]}\n')
     Image.new('RGB', (4, 4)).save(tmp_path / 'a.png')
@@ -89,5 +95,8 @@ def test_a_pipeline_without_its_ends(tmp_path):
     dataset = JSONLRefSegDataset(data_root=str(tmp_path), split='train', pipeline=[resize])
     with pytest.raises(ConfigError, match="ResizeTwoViews reads 'img', which no transform before it gives"):
         dataset[0]
+    dataset.pipeline = Compose([_OwnTable()])
+    with pytest.raises(KeyError, match='img'):
+        dataset[0]  # of a table of its own: its traceback tells where
     with pytest.raises(ConfigError, match='gives no inputs: end it with PackRefSegInputs'):
         RefSegDataPreProcessor()(dict(data_samples=[]))

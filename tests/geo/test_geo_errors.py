@@ -96,10 +96,10 @@ def test_arguments(tmp_path, scene):
 def test_names_that_are_no_utf8(tmp_path, scene):
     name = os.fsdecode(b'caf\xe9.tif')
     scene.rename(tmp_path / name)
-    _fails(DataError, 'takes names in UTF-8 alone', tmp_path / name, tmp_path)
+    _fails(DataError, 'this name is no UTF-8', tmp_path / name, tmp_path)
     (tmp_path / name).rename(scene)
-    _fails(ConfigError, 'takes names in UTF-8 alone', scene, tmp_path, mask=tmp_path / name)
-    _fails(DataError, 'takes names in UTF-8 alone', scene, tmp_path, aoi=tmp_path / name)
+    _fails(ConfigError, 'this name is no UTF-8', scene, tmp_path, mask=tmp_path / name)
+    _fails(DataError, 'this name is no UTF-8', scene, tmp_path, aoi=tmp_path / name)
 
 
 def test_a_link_to_nothing_says_where_it_leads(tmp_path):

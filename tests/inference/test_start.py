@@ -80,6 +80,27 @@ def test_garbage_is_looked_for_again_after_an_import():
         gc.enable()
 
 
+def test_what_an_import_made_is_not_looked_through_at_its_end():
+    looked_at = []
+    gc.callbacks.append(lambda phase, info: looked_at.append(info['generation']))
+    try:
+        with without_collecting():
+            made = [[] for _ in range(10 * gc.get_threshold()[0])]
+        more = [[] for _ in range(gc.get_threshold()[0] // 2)]
+    finally:
+        gc.callbacks.pop()
+    assert not looked_at
+    assert gc.get_freeze_count() == 0
+    assert len(made) > len(more)
+    gc.freeze()
+    try:
+        with without_collecting():
+            pass
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+
+
 def test_adafactor_is_there_for_those_who_ask():
     parameter = torch.nn.Parameter(torch.ones(3))
     optimizer = adafactor([parameter], lr=0.1, relative_step=False, scale_parameter=False)

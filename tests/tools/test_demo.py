@@ -44,6 +44,7 @@ def test_the_demo_trains_what_it_ships(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     demo = runpy.run_path(str(ROOT / 'tools/demo.py'))
     monkeypatch.setitem(demo['main'].__globals__, 'SCENES', dict(train=30, val=5, test=8))
+    monkeypatch.setitem(demo['main'].__globals__, 'MOSAICS', 5)
     monkeypatch.setattr(sys, 'argv', ['demo.py', '--train'])
     demo['main']()
     assert 'images shuffled' in capsys.readouterr().out

@@ -5,7 +5,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 from mmengine.config import ConfigDict
 from mmengine.logging import print_log
@@ -15,6 +15,17 @@ from rs2sam2.datasets.controls import CONTROLS
 from rs2sam2.errors import ConfigError, DataError
 
 SPLITS = ('train', 'val', 'test')
+
+
+class _MissingField(KeyError):
+    """A field of a sample that is not there, and no other key."""
+
+
+class _Fields(dict):
+    """The fields of a sample on its way through the pipeline."""
+
+    def __missing__(self, key: object) -> NoReturn:
+        raise _MissingField(key)
 
 
 class RefSegDataset(BaseSegDataset):
@@ -182,17 +193,15 @@ class RefSegDataset(BaseSegDataset):
             ConfigError: A transform reads what none before it gives.
         """
         try:
-            return super().prepare_data(idx)
-        except KeyError as error:
-            for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
-                results = frame.f_locals.get('results')
-                if frame.f_code.co_name == 'transform' and isinstance(results, dict) and error.args[0] not in results:
-                    name = type(frame.f_locals['self']).__name__
-                    raise ConfigError(
-                        f'the pipeline of the data set: {name} reads {error.args[0]!r}, which no transform before it '
-                        'gives; look at which there are and at their order'
-                    ) from error
-            raise
+            return self.pipeline(_Fields(self.get_data_info(idx)))
+        except _MissingField as error:
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+            transforms = [frame.f_locals['self'] for frame in frames if frame.f_code.co_name == 'transform']
+            name = type(transforms[-1]).__name__ if transforms else 'a step'
+            raise ConfigError(
+                f'the pipeline of the data set: {name} reads {error.args[0]!r}, which no transform before it gives; '
+                'look at which there are and at their order'
+            ) from error
 
     def check_skip_ids(self, known: set[str]) -> None:
         """Check `skip_ids` against the ids that the files know.

@@ -18,6 +18,7 @@ from rs2sam2.errors import DataError
 from rs2sam2.signals import end_by_signals
 from rs2sam2.synthetic.scene import CATEGORIES, Scene, draw_scene
 from rs2sam2.synthetic.tokenizer import train_tokenizer
+from rs2sam2.synthetic.windows import draw_windows
 from rs2sam2.text.grammar import (
     ReferringExpression,
     absent_expression,
@@ -31,6 +32,7 @@ JPEG_QUALITY = 92
 _RRSISD: tuple[str, ...] = RRSISDDataset.METAINFO['categories']  # an id is an index into it
 _SPLITS = ('train', 'val', 'test')
 _MAX_REFS = 4
+_WINDOWS_EACH = 4  # of a mosaic
 _SENTENCE_SHARES = (0.4, 0.35, 0.25)  # of objects with one, two and three sentences
 
 
@@ -88,15 +90,21 @@ def _describe_groups(scene: Scene, rng: np.random.Generator, train: bool) -> lis
     size, found = scene.image.shape[:2], []
     for group in describe_groups(scene.objects, size, rng):
         mask = np.any(scene.masks[list(group.object_ids)], axis=0)
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        bbox = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
-        category = scene.objects[group.object_ids[0]].category
-        found.append((_Object(encode_mask(mask), category, bbox, int(mask.sum())), group.text))
+        found.append((_whole(scene.objects[group.object_ids[0]].category, mask), group.text))
     absent = sorted(set(CATEGORIES) - {o.category for o in scene.objects})
     if train and (text := absent_group(scene.objects, absent, rng)) is not None:
         category = next(one for one in CATEGORIES if f' {one}s' in text)
-        found.append((_Object(encode_mask(np.zeros(size, bool)), category, (0.0, 0.0, 0.0, 0.0), 0), text))
+        found.append((_whole(category, np.zeros(size, bool)), text))
     return found
+
+
+def _whole(category: str, mask: np.ndarray) -> _Object:
+    """All that a sentence means as one object."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    bbox = (0.0, 0.0, 0.0, 0.0)
+    if rows.size:
+        bbox = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    return _Object(encode_mask(mask), category, bbox, int(mask.sum()))
 
 
 def _make_scene(job: _Job, folder: Path, size: int, seed: int, no_target_share: float) -> _Described:
@@ -203,3 +211,54 @@ def build_demo_dataset(
         tables.write(root)
         (root / 'tokenizer/sentencepiece.bpe.model').write_bytes(train_tokenizer(vocabulary(CATEGORIES)))
     return out
+
+
+def _make_windows(index: int, folder: Path, size: int, seed: int) -> list[_Described]:
+    """Draws one mosaic, writes windows of it, returns their questions."""
+    described = []
+    for number, (picture, questions) in enumerate(
+        draw_windows(np.random.default_rng([seed, len(_SPLITS), index]), size, _WINDOWS_EACH)
+    ):
+        job = _Job('train', index, f'{index * _WINDOWS_EACH + number:05d}.jpg')
+        Image.fromarray(picture).save(folder / job.file_name, quality=JPEG_QUALITY, subsampling=0)
+        groups = [(_whole(one.category, one.mask), one.text) for one in questions]
+        described.append(_Described(job, [], [], groups))
+    return described
+
+
+def build_window_dataset(
+    out: str | os.PathLike[str],
+    mosaics: int,
+    size: int = 160,
+    seed: int = 0,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Writes a train split of windows of drawn mosaics: what a scene's windows are asked, most of it of kinds that they
+    do not show. All sentences are marked `several`; layout and classes are those of `build_demo_dataset`.
+
+    Args:
+        out: folder to be made, without a tokenizer: that of the embedded data set knows all words.
+        mosaics: to draw; each gives four windows.
+        size: side of the windows in pixels.
+        seed: of everything random.
+        workers: processes that draw.
+        progress: is called with (mosaics done, mosaics in all).
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: `out` holds something already.
+    """
+    tables = RRSISDTables(dict(enumerate(_RRSISD)))
+    with new_folder(Path(out)) as root:
+        (root / IMAGE_FOLDER).mkdir(parents=True)
+        make = partial(_make_windows, folder=root / IMAGE_FOLDER, size=size, seed=seed)
+        for done, windows in enumerate(_map(make, list(range(mosaics)), workers), 1):
+            for window in windows:
+                _add_groups(window, _add(window, size, tables), tables)
+            if progress is not None:
+                progress(done, mosaics)
+        tables.write(root)
+    return Path(out)
