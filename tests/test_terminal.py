@@ -18,7 +18,7 @@ from rs2sam2.engine.launch import one_line_errors
 from rs2sam2.errors import DataError, OutputError, RefSegError
 from rs2sam2.evaluation.tables import plain_table
 from rs2sam2.locks import LOCK, hold_folder, make_writable
-from rs2sam2.terminal import plain, plain_console
+from rs2sam2.terminal import counted, plain, plain_console
 
 HOSTILE = 'a [red]b[/red] [/x] c\nd\re\x1b[31mf\x07 \u202eg\udcff \u2028h :smile:'
 SHOWN = r'a [red]b[/red] [/x] c\nd\re\x1b[31mf\x07 \u202eg\udcff \u2028h :smile:'
@@ -30,6 +30,10 @@ def test_hostile_text_is_one_visible_line():
     for text in ('红色 的 船', 'é “x” …', 'می‌خواهم', 'क्‍ष', '🛩', 'a\u00a0b\u3000c', 'C:\\new\\table'):
         assert plain(text) == text
     assert plain(Path('/a/b')) == '/a/b'
+
+
+def test_one_of_a_thing_and_several():
+    assert [counted(number, 'object') for number in (0, 1, 1200)] == ['0 objects', '1 object', '1,200 objects']
 
 
 def test_errors_are_one_line_with_all_their_words(capsys):

@@ -19,6 +19,11 @@ def plain(text: object) -> str:
     return ''.join(_spelled(one) for one in str(text))
 
 
+def counted(number: int, thing: str) -> str:
+    """'1 object', '1,200 objects'; the plural is made by an s."""
+    return f'{number:,} {thing}{"" if number == 1 else "s"}'
+
+
 def shortened(text: str, longest: int = LONGEST) -> str:
     """A text of at most `longest` characters: where it has more, its middle is left out."""
     if len(text) <= longest:

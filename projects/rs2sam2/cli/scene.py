@@ -20,7 +20,7 @@ from rs2sam2.geo.units import About
 from rs2sam2.inference import InferencerWindowPredictor, RefSegInferencer
 from rs2sam2.inference.inferencer import trained_on_note
 from rs2sam2.locks import make_writable
-from rs2sam2.terminal import plain, plain_console
+from rs2sam2.terminal import counted, plain, plain_console
 from rs2sam2.workers import Workers, open_workers, own_device
 
 _ROWS = 40  # scenes that the table at the end names
@@ -174,9 +174,10 @@ def _many(
     found = segment_scenes(scenes, expressions, model, out, options=settle, polygons=polygons, workers=workers)
     _print_table(found)
     count = len(found.done)
-    print(plain(f'{count} scenes done, {found.before} finished before, {len(found.failed)} failed: {out}/index.jsonl'))
+    line = f'{counted(count, "scene")} done, {found.before} finished before, {len(found.failed)} failed'
+    print(plain(f'{line}: {out}/index.jsonl'))
     for layer in found.layers:
-        print(plain(f'{layer.polygons:,} polygons, {layer.crs or "no CRS"}: {layer.path}, layer {layer.name}'))
+        print(plain(f'{counted(layer.polygons, "polygon")}, {layer.crs or "no CRS"}: {layer.path}, layer {layer.name}'))
     if len(found.layers) > 1:
         print('note: the scenes have different CRS, so each has its own layer; nothing was reprojected')
     for what, names in (
@@ -210,8 +211,8 @@ def _print_table(found: ScenesResult) -> None:
 
 def _facts(result: SceneResult) -> str:
     score = 'no score' if result.score is None else f'{result.score_kind} {result.score:.3f}'
-    objects = '' if result.objects is None else f'{result.objects} objects, '
+    objects = '' if result.objects is None else f'{counted(result.objects, "object")}, '
     return (
         f'{objects}{result.foreground_pixels:,} of {result.valid_pixels:,} pixels, {score}; '
-        f'{result.windows_run} windows of {result.window[1]}x{result.window[0]}, scope {result.scope}'
+        f'{counted(result.windows_run, "window")} of {result.window[1]}x{result.window[0]}, scope {result.scope}'
     )
