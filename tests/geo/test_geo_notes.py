@@ -110,11 +110,14 @@ def test_a_local_plane_has_metres_and_no_place(tmp_path, name, metres):
     assert result.grid_shape == (40, 45)
 
 
-def test_gsd_has_a_finest_value(tmp_path):
+def test_gsd_has_a_finest_value_and_one_that_shows_something(tmp_path):
     scene = write_scene(tmp_path / 'a.tif', blobs(80, 90))
     with pytest.raises(ConfigError, match=r'over 16 times finer than the pixels .* give 0.031\d or more, or enlarge'):
         _run(scene, tmp_path, gsd=1e-6)
     assert _run(scene, tmp_path, gsd=0.25, window=64).grid_shape == (160, 180)
+    small = _run(scene, tmp_path, gsd=1e9)
+    assert small.grid_shape == (1, 1)
+    assert 'gsd 1e+09 makes 1 x 1 pixels of the whole scene: little is to be seen' in small.notes
     for gsd in (float('nan'), float('inf'), 0, -1, '1', 1e400):
         with pytest.raises(ConfigError, match='gsd is'):
             _run(scene, tmp_path, gsd=gsd)

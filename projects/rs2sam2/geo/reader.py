@@ -21,6 +21,7 @@ from rs2sam2.geo.sources import RasterSource, explained, find_source, open_raste
 _SAMPLE_SIDE = 1024  # of the decimated scene that the stretch is measured on, in pixels
 _SAME_GSD = 0.01  # a resolution this close (relative) is the scene's own
 _ENLARGED = 16  # the most times that gsd may enlarge a side
+_SEEN = 32  # pixels; a scene that gsd makes smaller than that shows little
 _OTHER_COLOURS = {
     ColorInterp[name]
     for name in ('cyan', 'magenta', 'yellow', 'black', 'hue', 'saturation', 'lightness', 'Y', 'Cb', 'Cr')
@@ -253,7 +254,12 @@ class SceneReader:
                 f'gsd {gsd:g} is over {_ENLARGED} times finer than the pixels of {self.path} ({max(size):g} m), where '
                 f'nothing more is to be seen; give {finest:.3g} or more, or enlarge the raster itself (gdalwarp -tr)'
             )
-        return max(1, round(height * size[0] / gsd)), max(1, round(width * size[1] / gsd))
+        grid = max(1, round(height * size[0] / gsd)), max(1, round(width * size[1] / gsd))
+        if max(grid) < min(_SEEN, *self.shape):
+            self.notes.append(
+                f'gsd {gsd:g} makes {grid[1]} x {grid[0]} pixels of the whole scene: little is to be seen'
+            )
+        return grid
 
     def _palette(self) -> np.ndarray | None:
         if len(set(self.bands)) > 1 or self._dataset.colorinterp[self.bands[0] - 1] != ColorInterp.palette:
