@@ -66,4 +66,4 @@ $(DOCS)/.ready: requirements/docs-lock.txt
 	touch $@
 
 clean-demo:
-	rm -rf data/demo work_dirs/demo work_dirs/demo_train
+	rm -rf data/demo data/demo_windows data/demo_more_windows work_dirs/demo work_dirs/demo_train
