@@ -11,7 +11,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(VENV)/.ready
 	$(RUN) tools/demo.py
 
-# The training that the embedded model came from: 13 minutes on 2 cores were measured for its first part, some 5 more are an estimate.
+# The training that the embedded model came from: on 2 cores 13 minutes were measured for its first part, 45 and 36 for its
+# last two; some 10 more with the drawing are an estimate.
 demo-train: $(VENV)/.ready
 	$(RUN) tools/demo.py --train
 
