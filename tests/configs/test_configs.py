@@ -65,9 +65,9 @@ def test_data_sets_metrics_and_hooks_are_registered(config):
     cfg = Config.fromfile(ROOT / config)
     init_default_scope(cfg.default_scope)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        dataset = dict(loader.dataset)
-        pipeline = [step for step in dataset.pop('pipeline') if step.type != 'TokenizeExpression']
-        DATASETS.build(dict(dataset, pipeline=pipeline, lazy_init=True))
+        for dataset in map(dict, loader.dataset.get('datasets', [loader.dataset])):
+            pipeline = [step for step in dataset.pop('pipeline') if step.type != 'TokenizeExpression']
+            DATASETS.build(dict(dataset, pipeline=pipeline, lazy_init=True))
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         METRICS.build(evaluator)
     for hook in (*cfg.get('custom_hooks', ()), cfg.default_hooks.visualization):
