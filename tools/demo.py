@@ -1,6 +1,6 @@
 """The whole system on one page, in minutes: draw scenes, segment, test, train, show.
 
-python tools/demo.py [--train] [--data DIR] [--work-dir DIR]
+python tools/demo.py [--train] [--work-dir DIR]
 
 The model named `demo` travels with the package: it segments a drawn scene and is tested on scenes that it has not seen,
 as they are and with expressions or images shuffled. Then the same network is trained from scratch for two minutes.
@@ -34,7 +34,7 @@ CONFIGS = TOOLS.parent / 'configs'
 CONFIG, SHORT = CONFIGS / 'rs2sam2_tiny_demo.py', CONFIGS / 'rs2sam2_tiny_demo_short.py'
 SEVERAL = CONFIGS / 'rs2sam2_tiny_demo_several.py'
 WINDOWS, MORE_WINDOWS = CONFIGS / 'rs2sam2_tiny_demo_windows.py', CONFIGS / 'rs2sam2_tiny_demo_more_windows.py'
-EMBEDDED = 'demo'
+EMBEDDED, DATA = 'demo', Path('data/demo')  # where the configs look for it
 SCENES = dict(train=2000, val=40, test=150)
 SIZE, MOSAICS = 160, 2400
 DRAWN, PICTURES = 90, 6
@@ -54,11 +54,11 @@ def draw(what: str, folder: Path, count: int, build: Callable[..., Path], *args:
     print(plain(f'{what}: {folder}'))
 
 
-def draw_data(folder: Path, with_windows: bool) -> None:
+def draw_data(with_windows: bool) -> None:
     """Draw the embedded data set, and the windows that the training of the embedded model needs beside it."""
-    draw('scenes', folder, sum(SCENES.values()), build_demo_dataset, SCENES, SIZE)
+    draw('scenes', DATA, sum(SCENES.values()), build_demo_dataset, SCENES, SIZE)
     for seed, name in enumerate(('windows', 'more_windows') if with_windows else ()):
-        windows = folder.with_name(f'{folder.name}_{name}')
+        windows = DATA.with_name(f'{DATA.name}_{name}')
         draw('mosaics', windows, MOSAICS, build_window_dataset, MOSAICS, SIZE, seed=seed)
 
 
@@ -109,14 +109,13 @@ def main() -> None:
     parser.add_argument(
         '--train', action='store_true', help='the whole training of the embedded model (about 100 minutes)'
     )
-    parser.add_argument('--data', default='data/demo', type=Path, help='folder of the data set')
     parser.add_argument('--work-dir', type=Path, help='folder of all else (work_dirs/demo; work_dirs/demo_train)')
     args = parser.parse_args()
     work_dir = args.work_dir or Path('work_dirs/demo_train' if args.train else 'work_dirs/demo')
     begin = time.time()
 
     console.rule('1  data: aerial-looking scenes with referring expressions, in the layout of RRSIS-D')
-    draw_data(args.data, args.train)
+    draw_data(args.train)
     if args.train:
         console.rule('2  training: tools/train.py on two processes')
         folders = [work_dir / name for name in ('first', 'second', 'third')] + [work_dir]
@@ -127,7 +126,7 @@ def main() -> None:
             options = ['--cfg-options', f'load_from={model}']
     else:
         console.rule('2  segment: rs2sam2 segment with the model that travels with the package')
-        picture, expression = args.data / FIRST[0], FIRST[1]
+        picture, expression = DATA / FIRST[0], FIRST[1]
         command = ['segment', picture, '-e', expression, '--model', EMBEDDED, '--out', work_dir / 'segmented']
         run_command(sys.executable, '-m', 'rs2sam2.cli.main', *command)
         model = EMBEDDED
