@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -27,6 +27,9 @@ from rs2sam2.text.grammar import (
     describe_objects,
     vocabulary,
 )
+
+T = TypeVar('T')
+R = TypeVar('R')
 
 JPEG_QUALITY = 92
 _RRSISD: tuple[str, ...] = RRSISDDataset.METAINFO['categories']  # an id is an index into it
@@ -145,7 +148,7 @@ def _add_groups(scene: _Described, image_id: int, tables: RRSISDTables) -> None:
         tables.add_ref(ann_id, scene.job.split, [text], no_target=not one.area, several=True)
 
 
-def _map(make: Callable[[_Job], _Described], jobs: list[_Job], workers: int) -> Iterator[_Described]:
+def _map(make: Callable[[T], R], jobs: list[T], workers: int) -> Iterator[R]:
     if workers <= 1:
         yield from map(make, jobs)
         return
