@@ -1,6 +1,7 @@
 """Text on the terminal, errors as one line, signals, and the lock of an output folder."""
 
 import atexit
+import gc
 import os
 import signal
 import subprocess
@@ -30,6 +31,19 @@ def test_hostile_text_is_one_visible_line():
     for text in ('红色 的 船', 'é “x” …', 'می‌خواهم', 'क्‍ष', '🛩', 'a\u00a0b\u3000c', 'C:\\new\\table'):
         assert plain(text) == text
     assert plain(Path('/a/b')) == '/a/b'
+
+
+def test_a_command_keeps_its_imports_out_of_the_search_for_garbage():
+    gc.unfreeze()
+    try:
+        with one_line_errors():
+            kept = gc.get_freeze_count()
+            more = [[] for _ in range(1000)]
+        with one_line_errors():
+            assert gc.get_freeze_count() == kept  # what was made since may become garbage
+        assert kept > len(more)
+    finally:
+        gc.unfreeze()
 
 
 def test_one_of_a_thing_and_several():

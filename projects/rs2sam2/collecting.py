@@ -22,3 +22,12 @@ def without_collecting() -> Iterator[None]:
                 gc.freeze()
                 gc.unfreeze()
             gc.enable()
+
+
+def keep_imports() -> None:
+    """What a command has imported stays until it ends: it is never looked through while the command works.
+
+    A setting of the process, so commands and tools do it, and no import.
+    """
+    if not gc.get_freeze_count():  # once; what else a process makes later may become garbage
+        gc.freeze()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
+from rs2sam2.collecting import keep_imports
 from rs2sam2.errors import RefSegError, TrainingError
 from rs2sam2.signals import Stopped, stop_by_exception
 
@@ -19,8 +20,8 @@ def one_line_errors(
 ) -> Iterator[None]:
     """Print a `RefSegError` as one line on stderr and exit with 2; other errors are bugs and keep their traceback.
 
-    Ctrl+C, SIGTERM and SIGHUP end what runs in order, with one line (see `rs2sam2.signals`). Of several processes
-    of torch's the first one speaks, and each ends here.
+    What commands and tools run in. Ctrl+C, SIGTERM and SIGHUP end it in order, with one line (see `rs2sam2.signals`).
+    Of several processes of torch's the first one speaks, and each ends here.
 
     Args:
         when_stopped: what the line of a stop says besides.
@@ -30,6 +31,7 @@ def one_line_errors(
         # A terminal that has no such letter shows its number.
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
+    keep_imports()
     try:
         with stop_by_exception():
             yield

@@ -504,8 +504,6 @@ def _one_line_errors(when_stopped: str = '') -> Iterator[None]:
 
             # Results and errors are what the user reads; the library's own log is for training.
             MMLogger.get_current_instance().setLevel('WARNING')
-        # What the imports made stays: it is not looked through for garbage while the command works.
-        gc.freeze()
     except KeyboardInterrupt:
         print('stopped by SIGINT', file=sys.stderr)
         sys.exit(EXIT_STOPPED)
