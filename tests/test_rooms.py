@@ -23,7 +23,7 @@ MAY_IMPORT = {
     'locks': {'errors', 'terminal'},
     'files': {'errors', 'terminal'},
     'json_text': {'errors', 'files', 'terminal'},
-    'one_line': {'errors', 'signals'},
+    'one_line': {'collecting', 'errors', 'signals'},
     'structures': set(),
     'symmetry': {'errors'},
     'text': FLOOR,

@@ -40,7 +40,7 @@ def test_a_command_keeps_its_imports_out_of_the_search_for_garbage():
             kept = gc.get_freeze_count()
             more = [[] for _ in range(1000)]
         with one_line_errors():
-            assert gc.get_freeze_count() == kept  # what was made since may become garbage
+            assert gc.get_freeze_count() <= kept  # what was made since may become garbage
         assert kept > len(more)
     finally:
         gc.unfreeze()
