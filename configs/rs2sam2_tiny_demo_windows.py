@@ -3,7 +3,7 @@
 _base_ = ['rs2sam2_tiny_demo_several.py']
 known = _base_.train_dataloader.dataset
 windows = dict(known, data_root='data/demo_windows')
-# What it knows already is half of it, so that nothing is forgotten.
+# What it knows already is a quarter of it, so that nothing is forgotten.
 known = [dict(known, several='drop'), dict(known, several='only')]
 train_dataloader = dict(batch_size=12, dataset=dict(_delete_=True, type='ConcatDataset', datasets=[*known, windows]))
 # Dice without smoothing has no gradient where there is nothing to find, and what is wrongly found there costs little.

@@ -15,7 +15,7 @@ from rs2sam2.text.number import plural
 from rs2sam2.text.semantics import SHAPES, ImageSemantics, Part, Phrase, ReferredObject
 
 PLACES = 2  # a side of the mosaic has so many of them
-ABSENT = 1  # questions about kinds of which there is none, beside those about colours that none of a kind has
+ABSENT = 3  # questions about kinds of which there is none, beside those about colours that none of a kind has
 # An object that shows less than both, of its own pixels and of the window, is a scrap: whether it is seen is doubtful.
 SCRAP, SCRAP_OF_WINDOW = 0.25, 0.005
 _COLOURED, _SHAPED = 0.4, 0.25  # shares of the sentences
