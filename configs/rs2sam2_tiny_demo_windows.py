@@ -2,8 +2,8 @@
 # It starts from what rs2sam2_tiny_demo_several.py left: tools/demo.py --train runs all four.
 _base_ = ['rs2sam2_tiny_demo_several.py']
 known = _base_.train_dataloader.dataset
-drawn_by = dict(dataset_name='windows of drawn scenes', published_at='make demo-train draws them')
-windows = dict(known, data_root='data/demo_windows', metainfo=dict(known['metainfo'], **drawn_by))
+known = dict(known, metainfo=dict(known['metainfo'], published_at='make demo-train draws them'))
+windows = dict(known, data_root='data/demo_windows')
 # What it knows already is a quarter of it, so that nothing is forgotten.
 known = [dict(known, several='drop'), dict(known, several='only')]
 train_dataloader = dict(batch_size=12, dataset=dict(_delete_=True, type='ConcatDataset', datasets=[*known, windows]))
